@@ -1,0 +1,142 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Channels and package specs: what is accepted, and how addresses lose their credentials. Pure functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+import urllib.parse
+
+from ..errors import OptionError, WorkerError
+
+DEFAULT_CHANNEL = "conda-forge"
+# The channels of Anaconda, Inc. need a licence in most organisations, and ask for consent at a terminal.
+_ANACONDA_NAMES = {"defaults", "anaconda", "main", "free", "r", "msys2", "pro"}
+_ANACONDA_HOSTS = {"repo.anaconda.com", "repo.continuum.io"}
+_ANACONDA_ADDRESSES = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
+_USER_INFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,30}://)[^/\s'\"]+@", re.IGNORECASE)
+# Only behind a host: /t/ may as well be a directory.
+_TOKEN = re.compile(r"(?P<host>://[^/\s'\"]+)/t/[^/\s'\"]+")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
+_SPEC = re.compile(r"^(?:[^\s:]+::)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Secret:
+    """Credentials of one address. Exactly one of token and (user, password) is set."""
+
+    host: str
+    user: str = ""
+    password: str = ""
+    token: str = ""
+
+
+def strip_credentials(text: str) -> str:
+    """The text whose addresses carry neither ``user:password@`` nor ``/t/<token>``."""
+    return _TOKEN.sub(r"\g<host>", _USER_INFO.sub(r"\g<scheme>", text))
+
+
+def credentials(address: str) -> t.Optional[Secret]:
+    """What ``strip_credentials`` takes away from an address, or None."""
+    parts = urllib.parse.urlsplit(address)
+    host = parts.hostname
+    if not host:
+        return None
+    token = re.search(r"^/t/([^/]+)", parts.path)
+    if token:
+        return Secret(host, token=token.group(1))
+    if parts.username is not None:
+        return Secret(host, urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""))
+    return None
+
+
+def check_channels(channels: t.Sequence[str], allow_anaconda: bool) -> tuple[str, ...]:
+    """The channels as names or addresses, in order of priority, without repetition.
+
+    A directory becomes a ``file://`` address, ``nodefaults`` is left out (it is always in force).
+    Raises OptionError, or WorkerError ``channel_refused`` for the channels of Anaconda, Inc.
+    """
+    found: list[str] = []
+    for channel in channels:
+        for each in _expand(channel.strip(), allow_anaconda):
+            if each not in found:
+                found.append(each)
+    return tuple(found) or (DEFAULT_CHANNEL,)
+
+
+def _expand(channel: str, allow_anaconda: bool) -> tuple[str, ...]:
+    if channel == "nodefaults":
+        return ()
+    if _is_anaconda(channel):
+        if not allow_anaconda:
+            raise WorkerError(
+                "channel_refused",
+                f"Option 'channels' names {strip_credentials(channel)!r}, a channel of Anaconda, Inc., whose terms ask most organisations for a licence.",
+                "Use conda-forge; or, with a licence, set allow_anaconda_defaults: true.",
+            )
+        return _ANACONDA_ADDRESSES if channel == "defaults" else (channel,)
+    if channel.startswith("/"):
+        return (f"file://{urllib.parse.quote(channel.rstrip('/'))}",)
+    if "://" in channel:
+        return (channel.rstrip("/"),)
+    if not _NAME.match(channel):
+        raise OptionError(
+            "channels", strip_credentials(channel), "this is neither a channel's name nor an address", "Write conda-forge, https://…, file:///… or /directory."
+        )
+    return (channel,)
+
+
+def _is_anaconda(channel: str) -> bool:
+    if "://" not in channel:
+        return channel in _ANACONDA_NAMES or channel.startswith("pkgs/")
+    parts = urllib.parse.urlsplit(strip_credentials(channel))
+    if parts.hostname == "conda.anaconda.org":
+        return parts.path.strip("/").split("/")[0] in _ANACONDA_NAMES
+    return parts.hostname in _ANACONDA_HOSTS
+
+
+def check_packages(packages: t.Sequence[str]) -> tuple[str, ...]:
+    """The conda specs, sorted, without repetition. Raises OptionError for what the solvers read as something else."""
+    for spec in packages:
+        if not _SPEC.match(spec.strip()) or "\n" in spec:
+            raise OptionError("packages", spec, "this is no conda spec", 'Write a name and at most a version: "numpy", "numpy=1.26", "numpy >=1.26,<2".')
+        # Solvers take it for the version ">3.11", or for any version at all.
+        if re.search(r"=[<>]", spec):
+            raise OptionError("packages", spec, "'=>' and '=<' are no operators", "Write >= or <=.")
+    return tuple(sorted({" ".join(spec.split()) for spec in packages}))
+
+
+def spec_name(spec: str) -> str:
+    """``python`` for ``conda-forge::python >=3.10``."""
+    found = re.match(r"[A-Za-z0-9_.-]*", spec.split("::")[-1].strip())
+    return found.group(0).lower() if found else ""
+
+
+def check_python_version(version: t.Optional[str]) -> t.Optional[str]:
+    """The version as given, or None. Raises OptionError; an unquoted 3.10 (which arrives as 3.1) is told apart."""
+    if version is None or not version.strip():
+        return None
+    version = version.strip()
+    if re.match(r"^3\.[1-5]$", version):
+        raise OptionError(
+            "python_version",
+            version,
+            f"there is no such Python to install; YAML reads an unquoted {version}0 as the number {version}",
+            f'Write it in quotes: python_version: "{version}0".',
+        )
+    if not re.match(r"^\d+(\.\d+){0,2}(\.\*)?$", version) and not re.match(r"^(?:[<>=!~]=?\s*\d+(?:\.\d+|\.\*)*\s*,?\s*)+$", version):
+        raise OptionError("python_version", version, "this is no version", 'Write "3.10", "3.10.14" or ">=3.10,<3.12".')
+    return version
+
+
+def python_spec(version: str) -> str:
+    """``python 3.10.*`` for 3.10; a full version and comparisons stay exact."""
+    if re.match(r"^\d+(\.\d+)?$", version):
+        return f"python {version}.*"
+    if re.match(r"^\d", version):
+        return f"python {version}" if version.endswith("*") else f"python =={version}"
+    return f"python {version}"

@@ -1,0 +1,96 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""From the module's options to what is wanted: checked, and with every file read once."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ..errors import OptionError, WorkerError
+from ..files import read_text
+from .content import Content, this_platform
+from .environment_file import EnvironmentFile, parse_environment_file
+from .place import Place, is_name
+from .requirements import Reader, parse_requirements, read_requirements
+from .specs import check_channels, check_packages, check_python_version
+
+Options = t.Mapping[str, t.Any]
+
+
+def wanted_place(options: Options) -> Place:
+    """Where. Raises OptionError."""
+    for option in ("root", "prefix", "cache"):
+        value = options.get(option)
+        if value and (not os.path.isabs(value) or any(character in value for character in " \t\n:\"'")):
+            problem = "it must be an absolute path without blanks, colons and quotes"
+            raise OptionError(option, value, problem, "Choose another directory, such as /opt/ew_ai_worker.")
+    if options.get("name") and not is_name(options["name"]):
+        problem = "it must begin with a letter or digit and go on with letters, digits, '.', '_' or '-'"
+        raise OptionError("name", options["name"], problem, "Choose a name such as ew_ai_worker.")
+    root = os.path.normpath(options["root"])
+    prefix = options.get("prefix")
+    return Place(
+        root=root,
+        cache=os.path.normpath(options.get("cache") or os.path.join(root, "cache")),
+        name=options.get("name"),
+        prefix=os.path.normpath(prefix) if prefix else None,
+    )
+
+
+def wanted_content(options: Options, check: bool) -> Content:
+    """What. check: the texts in ``planned_files`` stand in for files that do not exist yet. Raises WorkerError."""
+    planned = options.get("planned_files") or {}
+    read = _reader(planned if check else {})
+    listed = _environment_file(options.get("file"), read)
+    python_version = check_python_version(options.get("python_version"))
+    packages = check_packages([*(options.get("packages") or []), *listed.packages])
+    requirements = tuple(read_requirements(_absolute("requirements", path), read, check) for path in options.get("requirements") or [])
+    constraints = tuple(read_requirements(_absolute("constraints", path), read, check) for path in options.get("constraints") or [])
+    directory = os.path.dirname(options["file"]) if options.get("file") else None
+    pip = parse_requirements([*(options.get("pip") or []), *listed.pip], directory, read, check)
+    content = Content(
+        python_version=python_version,
+        packages=packages,
+        channels=check_channels(options.get("channels") or listed.channels, bool(options.get("allow_anaconda_defaults"))),
+        requirements=requirements,
+        constraints=constraints,
+        pip=pip,
+        variables=listed.variables,
+        installer=options["installer"],
+        platform=this_platform(),
+    )
+    if not content.conda_specs("uv"):
+        raise WorkerError(
+            "empty_environment",
+            "Nothing is to be installed: python_version, packages, file, requirements and pip are all empty.",
+            'Give at least one of them, for example python_version: "3.10".',
+        )
+    return content
+
+
+def _reader(planned: t.Mapping[str, str]) -> Reader:
+    texts = {os.path.normpath(path): str(text) for path, text in planned.items()}
+
+    def read(path: str) -> t.Optional[str]:
+        text = read_text(path)
+        return texts.get(path) if text is None else text
+
+    return read
+
+
+def _environment_file(path: t.Optional[str], read: Reader) -> EnvironmentFile:
+    if not path:
+        return EnvironmentFile((), (), (), ())
+    text = read(os.path.normpath(_absolute("file", path)))
+    if text is None:
+        raise OptionError("file", path, "there is no such file on the host", "Copy it there first, or name another one.")
+    return parse_environment_file(text, path)
+
+
+def _absolute(option: str, path: str) -> str:
+    if not os.path.isabs(path):
+        raise OptionError(option, path, "it must be an absolute path on the host", f"Write {os.path.abspath(path)}, if that is what you mean.")
+    return path

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Writing files so that a crash leaves the old or the new content, and locks that die with their holder.
+
+Needs nothing of Ansible.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+import time
+import typing as t
+
+from .errors import WorkerError
+
+
+def read_text(path: str) -> t.Optional[str]:
+    """The file's text, or None where there is no such file. Raises WorkerError ``broken_file`` for what is not UTF-8, and OSError."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return handle.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeDecodeError as error:
+        raise WorkerError("broken_file", f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.", f"Look at it: file {path}") from None
+
+
+def read_json(path: str) -> t.Any:
+    """The file's data, or None where there is no such file. Raises WorkerError ``broken_file`` for broken JSON."""
+    text = read_text(path)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise WorkerError("broken_file", f"{path} is not valid JSON: {error}.", f"Look at it, then move it away: mv {path} {path}.broken") from None
+
+
+def write_text(path: str, text: str, mode: int = 0o644, owner: t.Optional[tuple[int, int]] = None) -> None:
+    """Replace the file in one step: a reader sees the old content or the new, never half of it.
+
+    owner is (uid, gid). Raises OSError.
+    """
+    directory = os.path.dirname(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fchmod(handle.fileno(), mode)
+            if owner is not None:
+                os.fchown(handle.fileno(), *owner)
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    flush_directory(directory)
+
+
+def write_json(path: str, data: t.Any, mode: int = 0o644, owner: t.Optional[tuple[int, int]] = None) -> None:
+    """``write_text`` of the data as indented JSON with sorted keys."""
+    write_text(path, json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n", mode, owner)
+
+
+def flush_directory(path: str) -> None:
+    """Make a rename or a removal in the directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: str, timeout: float, purpose: str) -> t.Iterator[None]:
+    """Hold the lock file ``path`` (made if absent, never removed) for the block.
+
+    The kernel frees it when its holder dies, however it dies. timeout: seconds to wait.
+    Raises WorkerError ``locked`` that names the holder's pid, where it wrote it.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _wait_for_lock(descriptor, path, timeout, purpose)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, path: str, timeout: float, purpose: str) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise WorkerError(
+                    "locked",
+                    f"Another run holds {path} ({purpose}) and did not free it within {timeout:g} s.",
+                    f"Wait for it, or see who it is: fuser -v {path}",
+                    lock=path,
+                ) from None
+        time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))

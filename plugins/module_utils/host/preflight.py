@@ -1,0 +1,293 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What stands in the way of a deploy on this host: every finding at once, each with its remedy, nothing changed.
+
+Each check takes what is wanted and answers with findings. Needs nothing of Ansible.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import platform
+import pwd
+import socket
+import stat
+import sys
+import typing as t
+import urllib.parse
+
+from .. import names
+from ..errors import OptionError
+from ..layout import Layout
+from ..processes import environ
+from ..redact import redact
+from ..sockets import Listener, collides, listeners
+
+OLDEST_PYTHON = (3, 9)
+FREE_INODES = 20_000
+CONNECT_TIMEOUT = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that stands in the way. check: also the failure's code when it is the only one."""
+
+    check: str
+    msg: str
+    remedy: str
+    details: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a deploy wants of the host. addresses: URLs that must take a connection because something will be fetched."""
+
+    root: str
+    name: str
+    ports: tuple[int, ...]
+    bind: str
+    supervisor: str
+    scope: str
+    minimum_disk_mb: int
+    addresses: tuple[str, ...]
+    offline: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """What the host is."""
+
+    system: str
+    python_version: tuple[int, ...]
+    uid: int
+    systemd_version: t.Optional[int]
+    has_venv: bool
+
+
+def look(run_version: t.Callable[[], t.Optional[int]]) -> Host:
+    """Read the host. run_version: tells systemd's version; called only where systemd runs."""
+    booted = os.path.isdir("/run/systemd/system")
+    return Host(platform.system(), sys.version_info[:3], os.geteuid(), run_version() if booted else None, importlib.util.find_spec("ensurepip") is not None)
+
+
+def choose_supervisor(wish: Wish, host: Host) -> str:
+    """The supervisor that ``auto`` means here: systemd where it runs and this user may use its scope."""
+    if wish.supervisor != "auto":
+        return wish.supervisor
+    usable = host.systemd_version is not None and (wish.scope == "user" or host.uid == 0)
+    return "systemd" if usable else "supervisord"
+
+
+def check_platform(wish: Wish, host: Host) -> list[Finding]:
+    """Operating system, Python, supervisor, rights."""
+    findings = []
+    if host.system != "Linux":
+        findings.append(Finding("unsupported_system", f"This host runs {host.system}.", "Use a Linux host."))
+    if host.python_version < OLDEST_PYTHON:
+        found = ".".join(str(part) for part in host.python_version)
+        findings.append(
+            Finding(
+                "old_python",
+                f"The host's Python is {found} ({sys.executable}); 3.9 or newer is needed.",
+                "Install a newer one and set ansible_python_interpreter.",
+            )
+        )
+    if wish.supervisor == "systemd" and host.systemd_version is None:
+        findings.append(Finding("no_systemd", "worker_supervisor is systemd, and systemd does not run on this host.", "Set worker_supervisor: supervisord."))
+    if choose_supervisor(wish, host) == "systemd" and wish.scope == "system" and host.uid != 0:
+        findings.append(Finding("not_root", "Units of the system need root.", "Set become: true, or worker_scope: user."))
+    return findings
+
+
+def check_names(wish: Wish) -> list[Finding]:
+    """The names of worker and root, of which every path is made: with a finding here nothing below the root is looked at."""
+    return _refused("invalid_name", names.check_name, "worker_name", wish.name) + _refused("invalid_root", names.check_root, "worker_root", wish.root)
+
+
+def check_instances(instances: t.Sequence[str], ports: t.Sequence[int]) -> list[Finding]:
+    """Names and ports of the instances, each there once: what ew_worker would refuse only after the environment was built."""
+    found = [finding for name in instances for finding in _refused("invalid_instances", names.check_name, "worker_instances.name", name)]
+    twice = [f"the name {name!r}" for name in sorted(set(instances)) if instances.count(name) > 1]
+    twice += [f"port {port}" for port in sorted(set(ports)) if ports.count(port) > 1]
+    found += [Finding("invalid_instances", f"Two instances have {each}.", "Give each instance a name and a port of its own.") for each in twice]
+    wrong = [port for port in ports if not 1 <= port <= 65535]
+    found += [Finding("invalid_instances", f"An instance has the port {port}.", "Give a number from 1 to 65535.") for port in wrong]
+    if not ports:
+        remedy = "Let worker_count be 1 or more; the stop playbook stops all instances, worker_auto_start: false starts none."
+        found.append(Finding("invalid_instances", "No instance is wanted: worker_instances is empty and worker_count is below 1.", remedy))
+    return found
+
+
+def _refused(check: str, rule: t.Callable[[str, str], str], option: str, value: str) -> list[Finding]:
+    try:
+        rule(option, value)
+    except OptionError as error:
+        return [Finding(check, error.message, error.remedy)]
+    return []
+
+
+def check_root(wish: Wish, uid: int) -> list[Finding]:
+    """The root: ours to write, not others' nor below what is others', executable, with room."""
+    root = wish.root.rstrip("/")
+    parent = nearest(root)
+    findings = []
+    if not os.path.isdir(parent):
+        return [Finding("not_a_directory", f"worker_root {root} cannot be made: {parent} is not a directory.", "Move it away, or choose another root.")]
+    if not os.access(parent, os.W_OK | os.X_OK):
+        who = pwd.getpwuid(uid).pw_name if _known(uid) else str(uid)
+        findings.append(Finding("not_writable", f"{who} may not write {parent} (worker_root is {root}).", "Set become: true, or choose another root."))
+    if uid == 0:
+        findings += check_owners(root)
+    return findings + check_room(root, parent, wish.minimum_disk_mb)
+
+
+def check_owners(root: str) -> list[Finding]:
+    """What root would run code from belongs to root, and so does the way there: else others could exchange it."""
+    found = []
+    top = os.path.realpath(root)
+    for path in _way_to(top):
+        status = os.stat(path)
+        # The group of a directory such as /usr/local is the distribution's matter; where a sticky bit is, others cannot rename.
+        shared = status.st_mode & (stat.S_IWOTH | stat.S_IWGRP) if path == top else status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+        if status.st_uid != 0 or shared:
+            text = f"{path} belongs to user id {status.st_uid} or others may write it; root would run code from {root}."
+            found.append(Finding("unsafe_root", text, f"chown root:root {path} && chmod 755 {path}; or choose another root."))
+    return found
+
+
+def _way_to(path: str) -> list[str]:
+    """Those of the path and its ancestors that exist."""
+    ways = [path]
+    while ways[-1] != "/":
+        ways.append(os.path.dirname(ways[-1]))
+    return [way for way in ways if os.path.isdir(way)]
+
+
+def check_room(root: str, parent: str, minimum_disk_mb: int) -> list[Finding]:
+    """Free space and inodes, and whether programs may run from the file system."""
+    system = os.statvfs(parent)
+    free = system.f_bavail * system.f_frsize // 1_000_000
+    findings = []
+    if free < minimum_disk_mb:
+        findings.append(
+            Finding(
+                "disk_full",
+                f"{parent} has {free} MB free; worker_minimum_disk_mb is {minimum_disk_mb}.",
+                f"Free space (df -h {parent}), or lower worker_minimum_disk_mb.",
+            )
+        )
+    if system.f_files > 0 and system.f_favail < FREE_INODES:
+        findings.append(Finding("no_inodes", f"{parent} has {system.f_favail} free inodes; {FREE_INODES} are needed.", f"Remove files (df -i {parent})."))
+    if system.f_flag & os.ST_NOEXEC:
+        findings.append(
+            Finding("noexec", f"The file system of {root} is mounted noexec; environments are run from there.", "Choose another root, or remount it with exec.")
+        )
+    return findings
+
+
+def check_ports(wish: Wish) -> list[Finding]:
+    """Ports that a process holds which is not an instance of this worker, shared ones (SO_REUSEPORT) too."""
+    findings = []
+    for each in listeners(wish.ports):
+        if collides(each.address, wish.bind) and not is_ours(each, wish):
+            findings.append(port_finding(each))
+    return findings
+
+
+def port_finding(listener: Listener) -> Finding:
+    """The finding that names who holds the port."""
+    stop = f"Stop it (kill {listener.pid})" if listener.pid else f"Find it as root (ss -ltnp 'sport = :{listener.port}') and stop it"
+    return Finding(
+        "port_in_use",
+        f"Port {listener.port} on {listener.address} is held by {listener}.",
+        f"{stop}, or choose another worker_port.",
+        {"port": listener.port, "pid": listener.pid, "command": listener.command},
+    )
+
+
+def is_ours(listener: Listener, wish: Wish) -> bool:
+    """Whether the listener is an instance of this worker below this root; every instance carries both in its variables."""
+    if listener.pid is None:
+        return False
+    variables = environ(listener.pid) or {}
+    home = Layout(wish.root).worker(wish.name).home
+    return variables.get("EW_WORKER") == wish.name and variables.get("EW_STATE_DIR", "").startswith(home + os.sep)
+
+
+def check_addresses(wish: Wish) -> list[Finding]:
+    """Channels and indexes that take no connection, directly or through the proxy in force."""
+    if wish.offline:
+        return []
+    return [finding for address in wish.addresses for finding in _check_address(address)]
+
+
+def _check_address(address: str) -> list[Finding]:
+    try:
+        return _try_address(urllib.parse.urlsplit(address), redact(address))
+    except ValueError as error:
+        return [Finding("index_unreachable", f"{redact(address)} is no address: {error}.", "Correct it.")]
+
+
+def _try_address(parts: urllib.parse.SplitResult, address: str) -> list[Finding]:
+    if parts.scheme == "file" or not parts.hostname:
+        missing = parts.scheme == "file" and not os.path.isdir(urllib.parse.unquote(parts.path))
+        return [Finding("channel_unreachable", f"{address} does not exist on this host.", "Copy it there, or name another.")] if missing else []
+    if _proxy_of(parts.scheme):
+        return []
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return [
+            Finding(
+                "index_unreachable",
+                f"{parts.scheme}://{parts.hostname}:{port} does not answer: {reason}.",
+                "Check network, proxy (worker_http_proxy) and address, or deploy offline.",
+            )
+        ]
+    return []
+
+
+def _proxy_of(scheme: str) -> str:
+    names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+
+
+def check_venv(wish: Wish, host: Host) -> list[Finding]:
+    """A toolchain must be made, and this Python cannot make virtual environments."""
+    if host.has_venv or os.path.isdir(Layout(wish.root).toolchain):
+        return []
+    return [
+        Finding("no_venv", f"{sys.executable} cannot make virtual environments (no ensurepip).", "Install it: apt-get install python3-venv (Debian, Ubuntu).")
+    ]
+
+
+def missing_users(names: t.Iterable[str]) -> list[str]:
+    """Those of the names that are no account here."""
+    missing = []
+    for name in names:
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            missing.append(name)
+    return missing
+
+
+def nearest(path: str) -> str:
+    """The path itself, or its nearest ancestor that exists."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _known(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True

@@ -1,0 +1,155 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What /proc says of processes (proc(5)). Needs nothing of Ansible; every reader answers None for a process that is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+import typing as t
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """One look at a process.
+
+    state: the letter of proc(5), ``Z`` for a zombie, ``T`` for a stopped one. started_at: seconds since the epoch.
+    start_ticks: clock ticks after boot; with the pid it names the process for good. cpu_seconds: user + system.
+    """
+
+    pid: int
+    parent: int
+    state: str
+    start_ticks: int
+    started_at: float
+    cpu_seconds: float
+    memory_bytes: int
+    command: str
+
+
+def read_process(pid: int) -> t.Optional[Process]:
+    """The process, or None where there is none (a zombie is one: look at its state)."""
+    stat = _read(pid, "stat")
+    if stat is None:
+        return None
+    # The command in parentheses may itself hold spaces and parentheses.
+    fields = stat[stat.rindex(")") + 2 :].split()
+    start_ticks = int(fields[19])
+    return Process(
+        pid=pid,
+        parent=int(fields[1]),
+        state=fields[0],
+        start_ticks=start_ticks,
+        started_at=_boot_time() + start_ticks / _TICKS,
+        cpu_seconds=round((int(fields[11]) + int(fields[12])) / _TICKS, 2),
+        memory_bytes=int(fields[21]) * _PAGE,
+        command=command(pid),
+    )
+
+
+def is_alive(pid: int, start_ticks: t.Optional[int] = None) -> bool:
+    """Whether the process runs (a zombie does not) and, with start_ticks, is still the same one."""
+    process = read_process(pid)
+    return process is not None and process.state not in "ZX" and start_ticks in (None, process.start_ticks)
+
+
+def command(pid: int) -> str:
+    """The command line with blanks between the words; the name in brackets for a kernel thread; empty if it is gone."""
+    line = _read(pid, "cmdline")
+    if line:
+        return line.rstrip("\0").replace("\0", " ")
+    name = _read(pid, "comm")
+    return f"[{name.strip()}]" if name else ""
+
+
+def environ(pid: int) -> t.Optional[dict[str, str]]:
+    """The variables that the process was started with, or None where it is gone or is somebody else's."""
+    with as_owner(pid):
+        text = _read(pid, "environ")
+    if text is None:
+        return None
+    return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+
+
+@contextlib.contextmanager
+def as_owner(pid: int) -> t.Iterator[None]:
+    """Look at the process as its own user does, where we are root.
+
+    In a container root may not look into other users' processes (it has no CAP_SYS_PTRACE), but may become their user.
+    """
+    try:
+        status = os.stat(f"/proc/{pid}")
+    except OSError:
+        status = None
+    if status is None or os.geteuid() != 0 or status.st_uid == 0:
+        yield
+        return
+    group = os.getegid()
+    try:
+        os.setegid(status.st_gid)
+        os.seteuid(status.st_uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
+def all_pids() -> list[int]:
+    """Every process of the machine (of this PID namespace)."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def descendants(pid: int) -> set[int]:
+    """The process itself and all that it started, directly or not, as far as they live."""
+    children: dict[int, list[int]] = {}
+    for each in all_pids():
+        stat = _read(each, "stat")
+        if stat is not None:
+            children.setdefault(int(stat[stat.rindex(")") + 2 :].split()[1]), []).append(each)
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found.add(each)
+            waiting.extend(children.get(each, []))
+    return found
+
+
+def control_group(pid: int) -> t.Optional[str]:
+    """The systemd control group (``/system.slice/x.service``), on cgroup v2 as on v1 and hybrid hosts."""
+    text = _read(pid, "cgroup")
+    if text is None:
+        return None
+    rows = [line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2]
+    for controllers in ("name=systemd", ""):
+        for row in rows:
+            if row[1] == controllers:
+                return row[2]
+    return None
+
+
+def _read(pid: int, name: str) -> t.Optional[str]:
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return None
+
+
+def _boot_time() -> float:
+    try:
+        with open("/proc/stat", encoding="ascii") as handle:
+            for line in handle:
+                if line.startswith("btime "):
+                    return float(line.split()[1])
+    except OSError:
+        pass
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

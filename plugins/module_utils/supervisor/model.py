@@ -1,0 +1,182 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The words of supervision as data: what is wanted of a worker, what is found, and the files between. Needs nothing of Ansible."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..layout import WorkerLayout
+from ..redact import redact
+
+# What a process tells of itself in its environment, so that "what runs" is read from the process.
+GENERATION = "EW_GENERATION"
+EFFECTIVE = "EW_EFFECTIVE"
+RELEASE = "EW_RELEASE"
+ENVIRONMENT = "EW_ENVIRONMENT"
+PORTS = "EW_PORTS"
+WORKER = "EW_WORKER"
+INSTANCE = "EW_INSTANCE"
+STATE_DIR = "EW_STATE_DIR"
+CACHE_DIR = "EW_CACHE_DIR"
+RESERVED = frozenset((GENERATION, EFFECTIVE, RELEASE, ENVIRONMENT, PORTS, WORKER, INSTANCE, STATE_DIR, CACHE_DIR, "EW_PORT", "EW_BIND"))
+
+LONGEST_LINE = 4000
+STATES = ("running", "starting", "stopped", "failed", "absent")
+
+
+@dataclasses.dataclass(frozen=True)
+class Restart:
+    """When a process that ended is started again. delay, window: seconds; burst: starts within the window."""
+
+    policy: str = "always"
+    delay: float = 2.0
+    burst: int = 5
+    window: float = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one instance may use; None leaves it to the supervisor. memory: ``8G``; cpu: cores; memlock: ``infinity`` or a size."""
+
+    memory: t.Optional[str] = None
+    cpu: t.Optional[float] = None
+    tasks: t.Optional[int] = None
+    files: t.Optional[int] = None
+    memlock: t.Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """One instance as wanted. index: its place in the list, from 0."""
+
+    name: str
+    index: int
+    ports: tuple[int, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    gpus: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What all instances of a worker have in common. user: the account, empty for the one that runs the module."""
+
+    layout: WorkerLayout
+    generation: int
+    release: str
+    python: str
+    activation: tuple[tuple[str, str], ...] = ()
+    module: str = "worker.main"
+    arguments: tuple[str, ...] = ("--port", "{port}")
+    bind: t.Optional[str] = None
+    user: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
+    restart: Restart = Restart()
+    stop_timeout: int = 10
+    limits: Limits = Limits()
+    sandbox: str = "standard"
+    writable_paths: tuple[str, ...] = ()
+    unit_overrides: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = ()
+    bind_to_unit: t.Optional[str] = None
+
+    @property
+    def environment(self) -> str:
+        """The prefix that the interpreter belongs to: ``<prefix>/bin/python``."""
+        return self.python.rsplit("/", 2)[0]
+
+    def unit(self, instance: str) -> str:
+        """What the collection calls an instance everywhere: ``ew-worker@0``."""
+        return f"{self.layout.name}@{instance}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """What an instance's process carries to tell what it runs."""
+
+    effective: str
+    generation: t.Optional[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file as it must be. owner: (uid, gid), None leaves it to whoever writes."""
+
+    path: str
+    text: str
+    mode: int = 0o644
+    owner: t.Optional[tuple[int, int]] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class OnDisk:
+    """A file as it is."""
+
+    text: str
+    mode: int
+    owner: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """One instance as found.
+
+    state: one of STATES. files: those of its files that exist, by path. runs: what the process says of itself, None where
+    none runs; recorded: what its files say. result: the supervisor's word (``exit-code``, ``signal``, ``timeout``,
+    ``start-limit-hit`` …); exit_status: of the last process that ended, negative for a signal. started_at: seconds since
+    the epoch. reason: a sentence about a failed instance, where the supervisor has one. stop_timeout: as its files say, in seconds.
+    """
+
+    name: str
+    state: str = "absent"
+    files: t.Mapping[str, OnDisk] = dataclasses.field(default_factory=dict)
+    enabled: bool = False
+    pid: t.Optional[int] = None
+    started_at: t.Optional[float] = None
+    restarts: int = 0
+    result: str = "success"
+    exit_status: t.Optional[int] = None
+    reason: str = ""
+    runs: t.Optional[t.Mapping[str, str]] = None
+    recorded: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    stop_timeout: float = 0.0
+
+    @property
+    def deployed(self) -> bool:
+        return bool(self.files)
+
+    @property
+    def up(self) -> bool:
+        return self.state == "running"
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundShared:
+    """What the instances of a worker share: units or the supervisord itself.
+
+    active: the target or the supervisord runs. hindered: why it is not to be started now, empty where it may be. missing:
+    the unit that it is to be bound to, where there is none of that name.
+    """
+
+    files: t.Mapping[str, OnDisk] = dataclasses.field(default_factory=dict)
+    enabled: bool = False
+    active: bool = False
+    hindered: str = ""
+    missing: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class LogLine:
+    """time: ISO 8601 in UTC, or empty where a line before any known time has none. line: see ``log_line``."""
+
+    time: str
+    line: str
+
+
+def log_line(text: str) -> str:
+    """What a worker wrote as a result may carry it: credentials in addresses masked, and of a very long line the beginning."""
+    shown = redact(text)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[:LONGEST_LINE]} … ({len(shown)} characters)"

@@ -1,0 +1,221 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What is to be done, from what is wanted and what is found. Pure: the same plan is told in check mode and carried out."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .base import differs
+from .model import EFFECTIVE, File, Found, FoundShared
+
+START, RESTART, STOP = "start", "restart", "stop"
+_DONE = {START: "started", RESTART: "restarted", STOP: "stopped"}
+
+Action = tuple[str, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the caller asks for.
+
+    names: the instances to act on, in order. exclusive: remove every other one. enabled: None follows the state.
+    """
+
+    state: str
+    names: tuple[str, ...]
+    exclusive: bool = False
+    enabled: t.Optional[bool] = None
+    force_restart: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """One instance as it must be. missing_data: its own directories are absent or belong to somebody else."""
+
+    name: str
+    effective: str
+    files: tuple[File, ...]
+    missing_data: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """How actions call things: of an instance, of its data, of a shared file, and of what is started for all."""
+
+    worker: str
+    shared_first: bool
+    shared_service: tuple[str, str]
+    shared_object: t.Callable[[str], tuple[str, str]]
+
+    def unit(self, instance: str) -> str:
+        return f"{self.worker}@{instance}"
+
+    def data(self, instance: str) -> str:
+        return f"workers/{self.worker}/data/{instance}"
+
+
+@dataclasses.dataclass(frozen=True)
+class InstancePlan:
+    """What becomes of one instance. enable: None leaves it as it is; run: START, RESTART, STOP or nothing."""
+
+    name: str
+    write: tuple[File, ...] = ()
+    delete: tuple[str, ...] = ()
+    make_data: bool = False
+    enable: t.Optional[bool] = None
+    run: str = ""
+    remove: bool = False
+    created: bool = False
+
+    @property
+    def idle(self) -> bool:
+        return not (self.write or self.delete or self.make_data or self.run or self.remove) and self.enable is None
+
+    def actions(self, names: Names) -> list[Action]:
+        """In the order in which they happen."""
+        unit = names.unit(self.name)
+        rows: list[Action] = []
+        if self.make_data:
+            rows.append(("data", names.data(self.name), "created"))
+        if self.write or self.delete:
+            rows.append(("instance", unit, "created" if self.created else "changed"))
+        if self.enable is not None:
+            rows.append(("instance", unit, "enabled" if self.enable else "disabled"))
+        if self.run:
+            rows.append(("instance", unit, _DONE[self.run]))
+        if self.remove:
+            rows.append(("instance", unit, "removed"))
+        return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that is to be done: removals first, because they free ports; then what is shared; then batch by batch."""
+
+    removals: tuple[InstancePlan, ...] = ()
+    shared_write: tuple[File, ...] = ()
+    shared_actions: tuple[Action, ...] = ()
+    enable_shared: bool = False
+    start_shared: bool = False
+    batches: tuple[tuple[InstancePlan, ...], ...] = ()
+    remove_shared: bool = False
+
+    @property
+    def instances(self) -> tuple[InstancePlan, ...]:
+        return self.removals + tuple(one for batch in self.batches for one in batch)
+
+    def actions(self, names: Names) -> list[Action]:
+        """All of them, in the order in which they happen. names.shared_first: what is shared starts before the instances."""
+        started: list[Action] = [(*names.shared_service, "started")] if self.start_shared else []
+        rows = [action for one in self.removals for action in one.actions(names)]
+        rows += self.shared_actions
+        rows += started if names.shared_first else []
+        rows += [action for batch in self.batches for one in batch for action in one.actions(names)]
+        return rows + ([] if names.shared_first else started)
+
+    @property
+    def restart_batches(self) -> list[list[str]]:
+        """The names of what is started or restarted, as the caller should take them in turn."""
+        rows = [[one.name for one in batch if one.run in (START, RESTART)] for batch in self.batches]
+        return [row for row in rows if row]
+
+
+def make(
+    request: Request,
+    wanted: t.Sequence[Wanted],
+    shared_wanted: t.Sequence[File],
+    found: t.Mapping[str, Found],
+    shared: FoundShared,
+    names: Names,
+) -> Plan:
+    """The plan. wanted: the instances with what they must be; empty where only what exists is started or stopped."""
+    by_name = {one.name: one for one in wanted}
+    leaving = request.names if request.state == "absent" else sorted(set(found) - set(request.names)) if request.exclusive else ()
+    removals = tuple(_removal(found[name]) for name in leaving if name in found)
+    if request.state == "absent":
+        last = not set(found) - set(request.names) and bool(shared.files)
+        return Plan(removals=removals, remove_shared=last, shared_actions=_removed(shared, names) if last else ())
+    changes = [_instance(request, by_name.get(name), found.get(name, Found(name))) for name in request.names]
+    write = tuple(file for file in shared_wanted if differs(file, shared.files.get(file.path)))
+    enabled = any(change.enable or found.get(change.name, Found("")).enabled for change in changes if change.enable is not False)
+    # Where its text changed, an enabled target is enabled again: it may be wanted by another unit now.
+    enable_shared = (enabled and not shared.enabled) or (bool(write) and shared.enabled)
+    runs = any(change.run in (START, RESTART) for change in changes)
+    running = any(found[name].up for name in request.names if name in found) and request.state in ("started", "restarted")
+    start_shared = not shared.active and not shared.hindered and (runs or running)
+    return Plan(
+        removals=removals,
+        shared_write=write,
+        shared_actions=_shared_actions(write, shared, enabled and not shared.enabled, names),
+        enable_shared=enable_shared,
+        start_shared=start_shared,
+        batches=_batches(changes, found),
+    )
+
+
+def _removal(found: Found) -> InstancePlan:
+    stop = STOP if found.pid is not None or found.state in ("running", "starting") else ""
+    return InstancePlan(found.name, enable=False if found.enabled else None, run=stop, remove=True)
+
+
+def _instance(request: Request, wanted: t.Optional[Wanted], found: Found) -> InstancePlan:
+    write = tuple(file for file in wanted.files if differs(file, found.files.get(file.path))) if wanted else ()
+    delete = tuple(sorted(set(found.files) - {file.path for file in wanted.files})) if wanted else ()
+    enabled = request.enabled if request.enabled is not None else {"started": True, "restarted": True, "stopped": False}.get(request.state)
+    if not found.deployed and wanted is None:
+        enabled = None
+    return InstancePlan(
+        found.name,
+        write=write,
+        delete=delete,
+        make_data=wanted is not None and wanted.missing_data,
+        enable=enabled if enabled is not None and enabled != found.enabled else None,
+        run=_run(request, wanted, found),
+        created=not found.deployed,
+    )
+
+
+def _run(request: Request, wanted: t.Optional[Wanted], found: Found) -> str:
+    if request.state == "present":
+        return ""
+    if request.state == "stopped":
+        return STOP if found.pid is not None or found.state in ("running", "starting") else ""
+    if not found.up:
+        return START
+    if request.state == "restarted" or request.force_restart:
+        return RESTART
+    # What counts is what the process runs, not what stands in the files: it may have been started before they changed.
+    return RESTART if wanted is not None and (found.runs or {}).get(EFFECTIVE) != wanted.effective else ""
+
+
+def _batches(changes: t.Sequence[InstancePlan], found: t.Mapping[str, Found]) -> tuple[tuple[InstancePlan, ...], ...]:
+    """Those that are down, or need no restart, together and first; then those that run, one by one."""
+    apart = [change for change in changes if change.run == RESTART]
+    together = tuple(change for change in changes if change.run != RESTART and not change.idle)
+    return ((together,) if together else ()) + tuple((change,) for change in apart)
+
+
+def _shared_actions(write: t.Sequence[File], shared: FoundShared, enabled: bool, names: Names) -> tuple[Action, ...]:
+    rows: list[Action] = []
+    for file in write:
+        what, identifier = names.shared_object(file.path)
+        created = not any(names.shared_object(path) == (what, identifier) for path in shared.files)
+        row = (what, identifier, "created" if created else "changed")
+        if row not in rows:
+            rows.append(row)
+    if enabled:
+        rows.append((*names.shared_service, "enabled"))
+    return tuple(rows)
+
+
+def _removed(shared: FoundShared, names: Names) -> tuple[Action, ...]:
+    rows: list[Action] = []
+    for path in sorted(shared.files):
+        row = (*names.shared_object(path), "removed")
+        if row not in rows:
+            rows.append(row)
+    return tuple(rows)

@@ -1,0 +1,225 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Instances as systemd units of the system. Needs nothing of Ansible."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import typing as t
+
+from .. import processes
+from ..layout import WorkerLayout
+from ..redact import MASK, redact
+from ..run import Completed, check, clean_environment, run
+from . import journal, systemd_show, systemd_units
+from .base import number_in, read_files, remove_files
+from .model import File, Found, FoundShared, Instance, LogLine, Spec, Stamp
+
+UNIT_DIRECTORY = "/etc/systemd/system"
+_UNIT_IN_CGROUP = re.compile(r"/([^/@]+)@([^/@]+)\.service(?:/|$)")
+_CALL_TIMEOUT = 120.0
+
+
+class Systemd:
+    """The system's systemd: a template unit, a drop-in for each instance, a target for all (see base.Supervisor)."""
+
+    kind = "systemd"
+    shared_first = False
+
+    def __init__(self, layout: WorkerLayout, bind_to_unit: t.Optional[str] = None) -> None:
+        self._layout = layout
+        self._bind_to_unit = bind_to_unit
+        self._version: t.Optional[int] = None
+        self._started_at: dict[str, int] = {}
+
+    # What there is
+
+    def found(self) -> dict[str, Found]:
+        names = self._names_with_files()
+        shown = self._show([self._unit(name) for name in names] + [f"{self._layout.name}@*.service"])
+        prefix = f"{self._layout.name}@"
+        for unit, rows in shown.items():
+            name = unit[len(prefix) : -len(".service")]
+            if name not in names and systemd_show.state(rows) != "stopped":
+                names.append(name)
+        return {name: self._found(name, shown.get(self._unit(name), {})) for name in sorted(names)}
+
+    def _names_with_files(self) -> list[str]:
+        start, end = f"{self._layout.name}@", ".service.d"
+        try:
+            entries = os.listdir(UNIT_DIRECTORY)
+        except FileNotFoundError:
+            return []
+        names = [entry[len(start) : -len(end)] for entry in entries if entry.startswith(start) and entry.endswith(end)]
+        return [name for name in names if name and os.path.exists(self._drop_in(name))]
+
+    def _found(self, name: str, unit: t.Mapping[str, str]) -> Found:
+        files = read_files((self._drop_in(name), self._secrets(name)))
+        drop_in = files.get(self._drop_in(name))
+        pid = systemd_show.main_pid(unit)
+        limit = systemd_show.start_limit(unit, drop_in.text if drop_in else "")
+        return Found(
+            name=name,
+            state=systemd_show.state(unit),
+            files=files,
+            enabled=unit.get("UnitFileState") == "enabled",
+            pid=pid,
+            started_at=systemd_show.timestamp(unit.get("ExecMainStartTimestamp", "")) if pid else None,
+            restarts=int(unit.get("NRestarts") or 0),
+            result=systemd_show.LIMIT_HIT if limit else unit.get("Result") or "success",
+            reason=limit,
+            exit_status=systemd_show.exit_status(unit),
+            runs=processes.environ(pid) if pid else None,
+            recorded=systemd_units.parse_environment(drop_in.text) if drop_in else {},
+            stop_timeout=number_in(r"^TimeoutStopSec=(\d+)$", drop_in),
+        )
+
+    def found_shared(self) -> FoundShared:
+        shown = self._show([self._target] + ([self._bind_to_unit] if self._bind_to_unit else []))
+        target = shown.get(self._target, {})
+        # Asked for by an alias, a unit answers with its own name.
+        bound = next((rows for unit, rows in shown.items() if unit != self._target), {})
+        return FoundShared(
+            files=read_files((self._template_path, self._target_path)),
+            enabled=target.get("UnitFileState") == "enabled",
+            active=target.get("ActiveState") == "active",
+            hindered=self._hindered(bound),
+            missing=self._bind_to_unit if self._bind_to_unit and bound.get("LoadState", "not-found") == "not-found" else "",
+        )
+
+    def _hindered(self, bound: t.Mapping[str, str]) -> str:
+        if self._bind_to_unit is None or systemd_show.state(bound) == "running":
+            return ""
+        return f"{self._bind_to_unit} does not run, and starting {self._target} would start it"
+
+    # What it must be
+
+    def shared_files(self, spec: Spec) -> list[File]:
+        name = self._layout.name
+        return [
+            File(self._template_path, systemd_units.template(name)),
+            File(self._target_path, systemd_units.target(name, self._bind_to_unit)),
+        ]
+
+    def instance_files(self, spec: Spec, instance: Instance, stamp: Stamp) -> list[File]:
+        secrets = self._secrets(instance.name) if spec.secrets else None
+        files = [File(self._drop_in(instance.name), systemd_units.drop_in(spec, instance, stamp, self.version, secrets))]
+        if secrets:
+            files.append(File(secrets, systemd_units.secrets_text(spec.secrets), 0o600))
+        return files
+
+    def shared_object(self, path: str) -> tuple[str, str]:
+        return "unit", os.path.basename(path)
+
+    def shared_service(self) -> tuple[str, str]:
+        return "unit", self._target
+
+    def shown(self, path: str, text: str) -> str:
+        return MASK if path.startswith(self._layout.secrets) else redact(text)
+
+    # What to do
+
+    def settle(self, written: t.Collection[str]) -> None:
+        check(self._systemctl("daemon-reload"), "systemd_failed")
+
+    def enable(self, names: t.Sequence[str]) -> None:
+        check(self._systemctl("enable", *map(self._unit, names)), "systemd_failed")
+
+    def disable(self, names: t.Sequence[str]) -> None:
+        check(self._systemctl("disable", *map(self._unit, names)), "systemd_failed")
+
+    def enable_shared(self) -> None:
+        # Not plain enable: links to a unit that the target was bound to before must go.
+        check(self._systemctl("reenable", self._target), "systemd_failed")
+
+    def start_shared(self) -> None:
+        check(self._systemctl("start", self._target), "systemd_failed", f"systemctl status {self._target}")
+
+    def start(self, names: t.Sequence[str]) -> str:
+        units = [self._unit(name) for name in names]
+        # Deliberate starts count against StartLimitBurst too. A unit that is not loaded cannot be reset, and need not be.
+        self._systemctl("reset-failed", *units)
+        self._started_at.update(dict.fromkeys(names, int(time.time())))
+        # Not start: systemd lets that wait where it is about to restart a unit by itself, and counts the restart.
+        return self._systemctl("restart", *units).stderr.strip()
+
+    def stop(self, names: t.Sequence[str], timeout: float) -> list[str]:
+        units = {self._unit(name): name for name in names}
+        check(self._systemctl("stop", *units, timeout=timeout + _CALL_TIMEOUT), "systemd_failed")
+        shown = self._show(list(units))
+        killed = [name for unit, name in units.items() if shown.get(unit, {}).get("Result") == "timeout"]
+        self._systemctl("reset-failed", *units)
+        return killed
+
+    def remove(self, names: t.Sequence[str]) -> None:
+        for name in names:
+            remove_files([self._drop_in(name)], empty_directories=True)
+            remove_files([self._secrets(name)], empty_directories=True)
+
+    def remove_shared(self) -> None:
+        if os.path.exists(self._target_path):
+            check(self._systemctl("stop", self._target), "systemd_failed")
+            check(self._systemctl("disable", self._target), "systemd_failed")
+        remove_files([self._template_path, self._target_path])
+        self.settle(())
+
+    def owner(self, pid: int) -> t.Optional[str]:
+        match = _UNIT_IN_CGROUP.search(processes.control_group(pid) or "")
+        return match.group(2) if match and match.group(1) == self._layout.name else None
+
+    def log_tail(self, name: str, lines: int, since_start: bool = False) -> list[LogLine]:
+        self._journalctl("--sync")
+        since = [f"--since=@{self._started_at[name]}"] if since_start and name in self._started_at else []
+        return journal.parse(self._journalctl("--unit", self._unit(name), "--lines", str(lines), *since, "--output", "json", "--all", "--no-pager", "--quiet"))
+
+    def log_command(self, name: str) -> str:
+        return f"journalctl -u {self._unit(name)} -n 100"
+
+    # Names and calls
+
+    @property
+    def version(self) -> int:
+        """The number of systemd's release, such as 252."""
+        if self._version is None:
+            self._version = systemd_show.parse_version(check(self._systemctl("--version"), "systemd_failed").stdout)
+        return self._version
+
+    @property
+    def _target(self) -> str:
+        return f"{self._layout.name}.target"
+
+    @property
+    def _target_path(self) -> str:
+        return os.path.join(UNIT_DIRECTORY, self._target)
+
+    @property
+    def _template_path(self) -> str:
+        return os.path.join(UNIT_DIRECTORY, f"{self._layout.name}@.service")
+
+    def _unit(self, name: str) -> str:
+        return f"{self._layout.name}@{name}.service"
+
+    def _drop_in(self, name: str) -> str:
+        return os.path.join(UNIT_DIRECTORY, f"{self._unit(name)}.d", "instance.conf")
+
+    def _secrets(self, name: str) -> str:
+        return os.path.join(self._layout.secrets, f"{name}.env")
+
+    def _show(self, units: t.Sequence[str]) -> dict[str, dict[str, str]]:
+        shown = check(self._systemctl("show", f"--property={','.join(systemd_show.PROPERTIES)}", "--", *units), "systemd_failed")
+        return systemd_show.parse(shown.stdout)
+
+    def _systemctl(self, *words: str, timeout: float = _CALL_TIMEOUT) -> Completed:
+        return run(["systemctl", "--no-ask-password", *words], _environment(), timeout=timeout)
+
+    def _journalctl(self, *words: str) -> str:
+        return run(["journalctl", *words], _environment(), timeout=_CALL_TIMEOUT).stdout
+
+
+def _environment() -> dict[str, str]:
+    # Times are printed in the local zone, whose name is ambiguous.
+    return clean_environment({"TZ": "UTC", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""})

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The texts of the systemd units of a worker. Pure functions: systemd.unit(5), systemd.exec(5), systemd.syntax(7).
+
+Everything that an instance runs with stands in its own drop-in, with real paths: a change of one instance leaves the
+others alone even when they restart by themselves, and a link under a running process would mix two versions.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from . import process, sandbox
+from .model import Instance, Spec, Stamp
+
+NOTICE = "# Written by ew_ai.worker.ew_worker; changes are overwritten. Use its option unit_overrides instead."
+_ASSIGNMENT = re.compile(r'^Environment="([A-Za-z_][A-Za-z0-9_]*)=(.*)"$')
+# A directive and its value; an empty value resets a list, None leaves the directive out.
+_Row = tuple[str, t.Optional[str]]
+_UNESCAPED = {"n": "\n", "t": "\t", "\\": "\\", '"': '"'}
+
+
+def template(name: str) -> str:
+    """``<name>@.service``: what is the same for every instance of every version."""
+    return f"""{NOTICE}
+[Unit]
+Description=Worker {name}, instance %i
+PartOf={name}.target
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=exec
+ExecStart=/bin/false
+KillMode=mixed
+KillSignal=SIGTERM
+
+[Install]
+WantedBy={name}.target
+"""
+
+
+def target(name: str, bind_to_unit: t.Optional[str]) -> str:
+    """``<name>.target``: all instances. Bound to another unit, it stops, starts and crashes with that one.
+
+    The binding stands on the target and not on the instances: those would stay dead after a crash of the other unit.
+    """
+    binding = f"BindsTo={bind_to_unit}\nAfter={bind_to_unit}\n" if bind_to_unit else ""
+    return f"""{NOTICE}
+[Unit]
+Description=Worker {name}
+{binding}
+[Install]
+WantedBy={bind_to_unit or "multi-user.target"}
+"""
+
+
+def drop_in(spec: Spec, instance: Instance, stamp: Stamp, version: int, secrets_file: t.Optional[str]) -> str:
+    """``<name>@<instance>.service.d/instance.conf``. version: systemd's; secrets_file: read by systemd, not by the process."""
+    unit: list[_Row] = [("StartLimitIntervalSec", _number(spec.restart.window)), ("StartLimitBurst", str(spec.restart.burst))]
+    service: list[_Row] = [
+        ("ExecStart", ""),
+        ("ExecStart", " ".join(quote_argument(word) for word in process.argv(spec, instance))),
+        ("WorkingDirectory", escape_percent(spec.release)),
+        ("User", spec.user or None),
+        ("SyslogIdentifier", spec.unit(instance.name)),
+        ("Restart", spec.restart.policy),
+        ("RestartSec", _number(spec.restart.delay)),
+        ("TimeoutStopSec", str(spec.stop_timeout)),
+        *_limits(spec),
+        *((key, escape_percent(value)) for key, value in sandbox.directives(spec, instance, version)),
+        *(("Environment", quote(f"{key}={value}")) for key, value in sorted(process.environ(spec, instance, stamp).items())),
+    ]
+    if secrets_file:
+        service.append(("EnvironmentFile", escape_percent(secrets_file)))
+    sections = {"Unit": unit, "Service": service}
+    for section, rows in spec.unit_overrides:
+        sections.setdefault(section, []).extend((key, value) for key, values in rows for value in values)
+    return "\n".join([NOTICE, *(_section(name, rows) for name, rows in sections.items())])
+
+
+def secrets_text(pairs: t.Iterable[tuple[str, str]]) -> str:
+    """The text of an EnvironmentFile, in which systemd undoes a backslash before ``"``, ``\\``, backquote and ``$``."""
+    escaped = ((name, re.sub(r'(["\\`$])', r"\\\1", value)) for name, value in pairs)
+    return "".join(f'{name}="{value}"\n' for name, value in escaped)
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """The variables that a drop-in of ours sets, as their process gets them."""
+    # Not splitlines: it also takes characters for line ends that may stand in a value.
+    matches = (_ASSIGNMENT.match(line) for line in text.split("\n"))
+    return {match.group(1): _unquoted(match.group(2)) for match in matches if match}
+
+
+def quote(text: str) -> str:
+    """One word of a directive that is split at blanks (Environment=): quoted always, so that a reader finds it again."""
+    text = escape_percent(text).replace("\\", "\\\\").replace('"', '\\"')
+    text = text.replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{text}"'
+
+
+def quote_argument(text: str) -> str:
+    """One word of ExecStart=, where ``$`` begins a variable as well."""
+    quoted = quote(text).replace("$", "$$")
+    return quoted if not text or re.search(r"[^A-Za-z0-9_./:=,@%+-]", text) else quoted[1:-1]
+
+
+def escape_percent(text: str) -> str:
+    """``%`` begins a specifier in every directive."""
+    return text.replace("%", "%%")
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", lambda match: _UNESCAPED.get(match.group(1), match.group(0)), text).replace("%%", "%")
+
+
+def _limits(spec: Spec) -> list[_Row]:
+    limits = spec.limits
+    return [
+        ("MemoryMax", limits.memory),
+        ("CPUQuota", None if limits.cpu is None else f"{round(limits.cpu * 100)}%"),
+        ("TasksMax", None if limits.tasks is None else str(limits.tasks)),
+        ("LimitNOFILE", None if limits.files is None else str(limits.files)),
+        ("LimitMEMLOCK", limits.memlock),
+    ]
+
+
+def _section(name: str, rows: t.Iterable[_Row]) -> str:
+    return f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in rows if value is not None)
+
+
+def _number(seconds: float) -> str:
+    # systemd takes no exponents.
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
