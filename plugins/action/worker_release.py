@@ -1,0 +1,113 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The controller's part of ``worker_release``: look at the source, and send it where the host has not got it."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.redact import redact
+from ansible_collections.ew_ai.worker.plugins.module_utils.release.options import ARGUMENTS, EMPTY, REQUIRED_IF
+from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import tree_id
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.frame import run_action
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.hashes import cache_directory, hash_files
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.package import package_of
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.printing import show
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.source import Inspection, default_scratch, inspect_source
+
+MODULE = "ew_ai.worker.worker_release"
+# Bytes from which on sending takes so long that somebody may wonder.
+ANNOUNCED = 20_000_000
+
+
+class ActionModule(ActionBase):
+    """One round trip where the host has the release, and no packing."""
+
+    _supports_async = False
+
+    def run(self, tmp: t.Any = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(ARGUMENTS, required_if=REQUIRED_IF)
+        return run_action(lambda: self._work(options, task_vars or {}), EMPTY)
+
+    def _work(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        for name in ("package", "content", *(["release"] if options["state"] == "present" else [])):
+            if options.get(name) is not None:
+                raise OptionError(name, options[name], "it is not for playbooks", "Leave it out.")
+        if options["state"] == "absent":
+            return self._module(options, task_vars)
+        inspection = inspect_source(options["source"], options["requirements_file"], options["ignore"])
+        _refuse(inspection)
+        return self._present(options, inspection, task_vars)
+
+    def _present(self, options: dict[str, t.Any], inspection: Inspection, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        digests = hash_files(inspection.entries, inspection.directory, cache_directory(os.environ))
+        release = tree_id(inspection.entries, lambda entry: digests[entry.source])
+        arguments = {
+            **options,
+            # the module's invocation goes to the host's system log
+            "source": redact(options["source"]),
+            "release": release,
+            "content": {"layout": inspection.layout, "files": inspection.files, "bytes": inspection.bytes},
+        }
+        result = self._module(arguments, task_vars)
+        sent = 0
+        if result.pop("missing", False) and not self._task.check_mode and not result.get("failed"):
+            package = package_of(release, inspection.entries, digests, default_scratch())
+            sent = os.path.getsize(package)
+            if sent >= ANNOUNCED and not self._task.no_log:
+                show(str(task_vars.get("inventory_hostname", "")), [f"sends release {release}, {sent / 1e6:.0f} MB"])
+            result = self._module({**arguments, "package": self._send(package)}, task_vars)
+        if not result.get("failed"):
+            path = result["release"]["path"]
+            result.update(
+                requirements=os.path.join(path, inspection.requirements) if inspection.requirements else None,
+                requirement_files={os.path.join(path, name): text for name, text in inspection.requirement_files.items()},
+                local_requirements=inspection.local_requirements,
+                warnings=[*result.get("warnings", []), *inspection.warnings],
+            )
+        return {**result, "sent_bytes": sent}
+
+    def _module(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        given = {name: value for name, value in arguments.items() if value is not None}
+        return dict(self._execute_module(module_name=MODULE, module_args=given, task_vars=task_vars))
+
+    def _send(self, package: str) -> str:
+        """The package's path in this task's own temporary directory on the host, where the module's account can read it."""
+        shell = self._connection._shell
+        try:
+            if shell.tmpdir is None:
+                self._make_tmp_path()
+            place = str(shell.join_path(shell.tmpdir, "release.tar"))
+            self._transfer_file(package, place)
+            self._fixup_perms2((shell.tmpdir, place))
+        except AnsibleError as error:
+            if type(error).__name__ == "AnsibleConnectionFailure":
+                raise
+            raise WorkerError(
+                "transfer_failed",
+                f"The release could not be sent to the host: {redact(str(error))}",
+                "Free space in the temporary directory of the login account there (df -h ~/.ansible/tmp), or set ansible_remote_tmp.",
+            ) from None
+        return place
+
+
+def _refuse(inspection: Inspection) -> None:
+    """Raise WorkerError with everything that is wrong with the source; one failure alone keeps its code."""
+    if len(inspection.failures) == 1:
+        raise inspection.failures[0]
+    if inspection.failures:
+        lines = "\n".join(f"  {number}. {failure}" for number, failure in enumerate(inspection.failures, 1))
+        raise WorkerError(
+            "bad_source",
+            f"{len(inspection.failures)} things are wrong with {redact(inspection.directory)}:\n{lines}",
+            "Mend them and run the same command again.",
+            failures=inspection.findings(),
+        )
