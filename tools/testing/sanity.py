@@ -1,0 +1,83 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Prepares ``ansible-test sanity`` so that it needs nothing but the package index that pip uses on this machine.
+
+It makes virtual environments of its own. To put pip into them it downloads a script, unless it finds that in its home;
+and it hides PIP_* variables from pip. So it gets a home of its own here, with a script that uses ensurepip, and with
+pip's effective configuration written to a file.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections
+import configparser
+import importlib.util
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from tools.checkout import CACHE
+
+HOME = CACHE / "sanity-home"
+BOOTSTRAP = """\
+import runpy, subprocess, sys
+# Stands in for get-pip.py: ensurepip first, then the packages that the caller names, from the configured index.
+subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
+options = [each for each in sys.argv[1:] if each not in ("--no-setuptools", "--no-wheel")]
+sys.exit(subprocess.run([sys.executable, "-m", "pip", "install", *options]).returncode)
+"""
+
+
+def pip_settings(listing: str) -> dict[str, dict[str, str]]:
+    """The sections of a configuration file equal to what ``pip config list`` printed; later lines win, variables most of all."""
+    sections: dict[str, dict[str, str]] = collections.defaultdict(dict)
+    from_environment: dict[str, str] = {}
+    for line in listing.splitlines():
+        key, equals, literal = line.partition("=")
+        section, dot, option = key.rpartition(".")
+        if not equals or not dot:
+            continue
+        value = str(ast.literal_eval(literal))
+        if section == ":env:":
+            from_environment[option] = value
+        else:
+            sections[section][option] = value
+    sections["global"].update(from_environment)
+    return dict(sections)
+
+
+def prepare_home(home: pathlib.Path = HOME) -> pathlib.Path:
+    """Make the home directory and return it. The configuration may hold an index's password: only the owner can read it."""
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for version in pip_versions():
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(BOOTSTRAP, encoding="utf-8")
+    settings = pip_settings(_pip("config", "list"))
+    settings["global"].setdefault("cache-dir", _pip("cache", "dir").strip())
+    parser = configparser.RawConfigParser()
+    parser.read_dict(settings)
+    file = home / ".config" / "pip" / "pip.conf"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+        parser.write(stream)
+    return home
+
+
+def _pip(*arguments: str) -> str:
+    return subprocess.run([sys.executable, "-m", "pip", *arguments], check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+
+
+def pip_versions() -> set[str]:
+    """The versions of pip for which the installed ansible-test asks for a bootstrap script."""
+    found = importlib.util.find_spec("ansible_test")
+    places = (found.submodule_search_locations if found else None) or []
+    source = "".join((pathlib.Path(place) / "_internal" / "python_requirements.py").read_text(encoding="utf-8") for place in places)
+    versions = set(re.findall(r"\bpip='([0-9.]+)'", source))
+    if not versions:
+        raise RuntimeError("This ansible-test names no version of pip: adapt tools/testing/sanity.py to it.")
+    return versions
