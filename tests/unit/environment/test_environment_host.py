@@ -1,0 +1,162 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What acts on one machine: activation, owners, the streaming child."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import time
+
+import pytest
+
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment import ownership
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.activation import ACTIVATE, base_activation, declared_variables, evaluated, has_scripts
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.stream import stream
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.run import run
+
+NOBODY = (65534, 65534)
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+
+
+def test_the_base_of_an_activation() -> None:
+    found = base_activation("/e", "w", [("A", "1"), ("CONDA_PREFIX", "no")])
+    assert found["PATH"].startswith("/e/bin:/usr/")
+    assert (found["CONDA_PREFIX"], found["CONDA_DEFAULT_ENV"], found["A"]) == ("/e", "w", "1")
+    assert base_activation("/e", None)["CONDA_DEFAULT_ENV"] == "/e"
+
+
+def test_declared_variables(tmp_path: pathlib.Path) -> None:
+    assert declared_variables(str(tmp_path)) == {}
+    directory = tmp_path / "etc/conda/env_vars.d"
+    directory.mkdir(parents=True)
+    (directory / "a.json").write_text('{"ONE": "a", "TWO": "a"}')
+    (directory / "b.json").write_text('{"TWO": "b"}')
+    (directory / "c.txt").write_text("no")
+    (tmp_path / "conda-meta").mkdir()
+    (tmp_path / "conda-meta/state").write_text('{"env_vars": {"TWO": "state", "N": 3}}')
+    assert declared_variables(str(tmp_path)) == {"ONE": "a", "TWO": "state", "N": "3"}
+
+
+def test_scripts_are_told_from_other_files(tmp_path: pathlib.Path) -> None:
+    directory = tmp_path / "etc/conda/activate.d"
+    directory.mkdir(parents=True)
+    (directory / "x.fish").write_text("")
+    assert not has_scripts(str(tmp_path))
+    (directory / "x.sh").write_text("")
+    assert has_scripts(str(tmp_path))
+
+
+def test_only_what_the_scripts_changed_counts() -> None:
+    before = {"PATH": "/bin", "A": "1", "SHLVL": "1"}
+    assert evaluated(before, "PATH=/x:/bin\0A=1\0B=two\nlines\0SHLVL=2\0_=/usr/bin/env\0") == {"PATH": "/x:/bin", "B": "two\nlines"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_activation_scripts_are_run_in_order_by_a_real_shell(tmp_path: pathlib.Path, shell: str) -> None:
+    """What they print does not count, and what they see is the activated environment."""
+    directory = tmp_path / "etc/conda/activate.d"
+    directory.mkdir(parents=True)
+    (directory / "a.sh").write_text("echo noise; export FIRST=$CONDA_PREFIX/one\n")
+    (directory / "b.sh").write_text('export PATH="$FIRST/bin:$PATH" "SPACED=two words"; unset GONE; LOCAL=1\n')
+    start = {**base_activation(str(tmp_path), "w"), "GONE": "x"}
+    done = run([shell, "-c", ACTIVATE, str(tmp_path)], start)
+    assert (done.rc, done.stderr) == (0, "noise\n")
+    assert evaluated(start, done.stdout) == {"FIRST": f"{tmp_path}/one", "PATH": f"{tmp_path}/one/bin:{start['PATH']}", "SPACED": "two words"}
+    (directory / "c.sh").write_text("exit 3\n")
+    assert run([shell, "-c", ACTIVATE, str(tmp_path)], start).rc == 3
+
+
+def test_lines_arrive_while_the_child_works() -> None:
+    """The second line is written only after the first one was seen here."""
+    seen: list[str] = []
+    program = "import os,sys,time\nprint(sys.stdin.read().strip(), flush=True)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.01)\nprint('two')"
+    gate = pathlib.Path(f"/tmp/stream-{os.getpid()}")
+
+    def on_line(line: str) -> None:
+        seen.append(line)
+        gate.touch()
+
+    try:
+        ended = stream([sys.executable, "-c", program, str(gate)], "one\n", dict(os.environ), 30, on_line)
+    finally:
+        gate.unlink(missing_ok=True)
+    assert (ended.rc, ended.lines, seen) == (0, ("one", "two"), ["one", "two"])
+
+
+def test_a_child_that_takes_too_long_is_ended_with_its_children(tmp_path: pathlib.Path) -> None:
+    pids = tmp_path / "pids"
+    program = f"import os,subprocess,time\nc=subprocess.Popen(['sleep','600'])\nopen({str(pids)!r},'w').write(str(c.pid))\nc.wait()"
+    start = time.monotonic()
+    with pytest.raises(WorkerError) as failure:
+        stream([sys.executable, "-c", program], "", dict(os.environ), 1.0, lambda line: None)
+    assert failure.value.code == "timeout"
+    assert time.monotonic() - start < 20
+    state = pathlib.Path(f"/proc/{pids.read_text()}/stat")
+    while state.exists() and state.read_text().split()[2] not in "ZX":  # the signal is on its way
+        assert time.monotonic() - start < 20
+        time.sleep(0.01)
+
+
+def test_a_child_that_crashes_keeps_its_words() -> None:
+    ended = stream(
+        [sys.executable, "-c", "import os,sys; sys.stderr.write('oops'); sys.stderr.flush(); os.abort()"], "", dict(os.environ), 30, lambda line: None
+    )
+    assert (ended.rc, ended.lines, ended.stderr) == (-6, (), "oops")
+
+
+def test_an_unknown_build_user_is_refused() -> None:
+    assert ownership.build_identity(None) is None
+    if os.geteuid() == 0:
+        assert ownership.build_identity("root") is None
+        with pytest.raises(WorkerError, match="no-such-user"):
+            ownership.build_identity("no-such-user")
+    else:
+        assert ownership.build_identity("no-such-user") is None
+
+
+@as_root
+def test_the_build_user_gets_directories_and_root_gets_everything_back(tmp_path: pathlib.Path) -> None:
+    cache, prefix = tmp_path / "cache", tmp_path / "prefix"
+    cache.mkdir()
+    (prefix / "lib").mkdir(parents=True)
+    (cache / "linked").write_text("shared")
+    (cache / "linked").chmod(0o640)
+    os.link(cache / "linked", prefix / "lib/linked")
+    ownership.lend(str(prefix), NOBODY)
+    assert (os.stat(prefix / "lib").st_uid, os.stat(cache / "linked").st_uid) == (65534, 0)
+    # What a build user leaves: files, links out of the prefix, a second name of a file elsewhere
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    os.chown(outside, *NOBODY)
+    os.link(outside, prefix / "lib/second")
+    (prefix / "lib/tool").write_text("#!/bin/sh\n")
+    os.chown(prefix / "lib/tool", *NOBODY)
+    (prefix / "lib/tool").chmod(0o4777)
+    (prefix / "lib/private").write_text("x")
+    os.chown(prefix / "lib/private", *NOBODY)
+    (prefix / "lib/private").chmod(0o600)
+    (prefix / "lib/out").symlink_to(outside)
+    os.chown(prefix / "lib/out", *NOBODY, follow_symlinks=False)
+    ownership.take_back(str(prefix))
+    assert [path for path in (prefix, *prefix.rglob("*")) if os.lstat(path).st_uid != 0] == []
+    modes = {path.name: os.lstat(path).st_mode & 0o7777 for path in prefix.rglob("*") if not path.is_symlink()}
+    assert modes == {"lib": 0o755, "linked": 0o640, "second": 0o644, "tool": 0o755, "private": 0o644}
+    assert (os.stat(outside).st_uid, outside.read_text()) == (65534, "mine")
+    assert os.stat(cache / "linked").st_ino == os.stat(prefix / "lib/linked").st_ino
+
+
+@as_root
+def test_a_cache_of_another_owner_is_not_trusted(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "uv"
+    assert ownership.own_directory(str(path), NOBODY) == str(path)
+    (path / "wheel").write_text("x")
+    ownership.own_directory(str(path), NOBODY)
+    assert (path / "wheel").exists()
+    ownership.own_directory(str(path), None)
+    assert not (path / "wheel").exists()
+    assert os.stat(path).st_uid == 0

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Downloaded code that wants more than its account: links under root's hands, and processes that outlive the build."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment import leftovers, ownership
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import descendants, is_alive
+from ansible_collections.ew_ai.worker.plugins.module_utils.run import run
+
+NOBODY = (65534, 65534)
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a build user")
+
+
+def lay(prefix: pathlib.Path, victim: pathlib.Path) -> dict[str, t.Callable[[], None]]:
+    """What a build user may do to a prefix, by name."""
+    for name in ("bin", "conda-meta", "etc/conda/env_vars.d"):
+        (prefix / name).mkdir(parents=True)
+    (prefix / "conda-meta/state").write_text("{}")
+    (prefix / "etc/conda/env_vars.d/good.json").write_text("{}")
+    (prefix / "bin/python").symlink_to("python3")
+
+    def replace(name: str) -> None:
+        (prefix / name).rename(prefix / f"{name.replace('/', '-')}.was")
+        (prefix / name).symlink_to(victim)
+
+    return {
+        "nothing": lambda: None,
+        "bin": lambda: replace("bin"),
+        "conda-meta": lambda: replace("conda-meta"),
+        "etc": lambda: replace("etc"),
+        "state": lambda: replace("conda-meta/state"),
+        "declared": lambda: (prefix / "etc/conda/env_vars.d/x.json").symlink_to(victim / "secret"),
+        "pipe": lambda: os.mkfifo(prefix / "etc/conda/env_vars.d/x.json"),
+    }
+
+
+@pytest.mark.parametrize("trick", ["nothing", "bin", "conda-meta", "etc", "state", "declared", "pipe"])
+def test_root_does_not_work_where_a_link_of_the_build_user_leads(tmp_path: pathlib.Path, trick: str) -> None:
+    prefix, victim = tmp_path / "prefix", tmp_path / "victim"
+    (victim / "conda/env_vars.d").mkdir(parents=True)
+    (victim / "secret").write_text("{}")
+    lay(prefix, victim)[trick]()
+    if trick == "nothing":
+        ownership.refuse_detours(str(prefix))
+        return
+    with pytest.raises(WorkerError, match="no package may put a link or a special file there") as caught:
+        ownership.refuse_detours(str(prefix))
+    assert caught.value.code == "build_failed"
+
+
+@as_root
+def test_what_a_build_leaves_running_ends_before_root_takes_over() -> None:
+    """The test's process adopts: a process of the build user that cut itself loose cannot keep a file open."""
+    leftovers.adopt()
+    run(["/bin/sh", "-c", "setsid sleep 300 >/dev/null 2>&1 </dev/null & echo started"], user="nobody")
+    left = {pid for pid in descendants(os.getpid()) if pid != os.getpid() and os.stat(f"/proc/{pid}").st_uid == NOBODY[0]}
+    assert any(is_alive(pid) for pid in left)
+    leftovers.end_adopted(NOBODY[0])
+    assert not any(is_alive(pid) for pid in left)
+
+
+def test_what_a_killed_build_left_running_ends_before_the_next_one(tmp_path: pathlib.Path) -> None:
+    scratch = tmp_path / "build" / "e-0123456789ab-1"
+    program = [sys.executable, "-c", "print(flush=True); import time; time.sleep(300)"]
+    homes = [scratch, scratch / "home", tmp_path / "build" / "e-0123456789ab-12"]
+    children = [subprocess.Popen(program, stdout=subprocess.PIPE, env={**os.environ, "HOME": str(home)}, start_new_session=True) for home in homes]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()
+        leftovers.end_orphans(str(scratch))
+        assert [is_alive(child.pid) for child in children] == [False, False, True]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()

@@ -1,0 +1,245 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The look at a source: layout, requirement files, git, and every failure at once."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.origin import GitSource, find_origin, parse_git
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.requirements import included_path, is_local, logical_lines, read_requirements
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.source import Inspection, inspect_source
+
+
+def write(top: pathlib.Path, files: t.Mapping[str, str]) -> pathlib.Path:
+    for name, text in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(text)
+    return top
+
+
+def look(tmp_path: pathlib.Path, files: t.Mapping[str, str], **options: t.Any) -> Inspection:
+    return inspect_source(str(write(tmp_path / "worker dir ü", files)), scratch=str(tmp_path), **options)
+
+
+LAYOUTS: dict[str, tuple[dict[str, str], str, list[str], str | None]] = {
+    # files, layout, paths in the release, requirements
+    "nested": ({"worker/main.py": "", "requirements.txt": "numpy"}, "nested", ["requirements.txt", "worker/main.py"], "requirements.txt"),
+    "flat": ({"main.py": "", "requirements.txt": "numpy"}, "flat", ["worker/main.py", "worker/requirements.txt"], "worker/requirements.txt"),
+    "both": ({"main.py": "", "worker/main.py": ""}, "nested", ["main.py", "worker/main.py"], None),
+    "neither": ({"src/main.py": "", "requirements.txt": "numpy"}, "", ["requirements.txt", "src/main.py"], "requirements.txt"),
+    "left out": ({"main.py": "", ".workerignore": "*.py"}, "", [], None),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layout(name: str, tmp_path: pathlib.Path) -> None:
+    files, layout, paths, requirements = LAYOUTS[name]
+    found = look(tmp_path, files)
+    assert (found.layout, [entry.path for entry in found.entries], found.requirements) == (layout, paths, requirements)
+    assert [failure.code for failure in found.failures] == ([] if layout else ["no_worker"])
+    assert bool(found.warnings) is (requirements is None)
+
+
+def test_neither_layout_says_what_was_looked_for_and_where(tmp_path: pathlib.Path) -> None:
+    found = look(tmp_path, {"main.py": ""}, ignore=["/main.py"])
+    top = tmp_path / "worker dir ü"
+    assert found.findings() == [
+        {
+            "check": "no_worker",
+            "msg": f"{top} is no worker directory: it has neither worker/main.py (a directory with the package) nor main.py (the package itself); "
+            f"{top}/main.py is there but left out by a pattern.",
+            "remedy": "Name the directory that holds one of them.",
+        }
+    ]
+
+
+def test_layout_through_links(tmp_path: pathlib.Path) -> None:
+    top = write(tmp_path / "w", {"src/main.py": "", "deps/base.txt": "-r more.txt\n", "deps/more.txt": "numpy\n"})
+    (top / "worker").symlink_to("src")
+    (top / "requirements.txt").symlink_to("deps/base.txt")
+    (top / "more.txt").symlink_to("deps/more.txt")
+    found = inspect_source(str(top), scratch=str(tmp_path))
+    assert (found.layout, found.failures) == ("nested", ())
+    assert found.requirement_files == {"requirements.txt": "-r more.txt\n", "more.txt": "numpy\n"}
+
+
+def test_all_failures_at_once(tmp_path: pathlib.Path) -> None:
+    top = write(tmp_path / "w", {"x.py": "", "requirements.txt": "-r nothing.txt\n"})
+    (top / "bad").symlink_to("nowhere")
+    os.mkfifo(top / "pipe")
+    found = inspect_source(str(top), scratch=str(tmp_path))
+    assert sorted(failure.code for failure in found.failures) == ["broken_link", "no_worker", "requirements_missing", "special_file"]
+    assert all(set(finding) == {"check", "msg", "remedy"} and finding["remedy"] for finding in found.findings())
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "words"),
+    [
+        ("nothing/here", "source_missing", "{cwd}/nothing/here does not exist"),
+        ("/dev/null", "source_missing", "neither a directory nor an archive"),
+        ("git+ext::sh -c evil", "invalid_option", "no address"),
+        ("git+https://user:secret@h/x.git@-oops", "invalid_option", "its ref"),
+    ],
+)
+def test_no_source(source: str, code: str, words: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (failure,) = inspect_source(source, scratch=str(tmp_path)).failures
+    assert failure.code == code
+    assert words.format(cwd=tmp_path) in failure.message
+    assert "secret" not in str(failure)
+
+
+def test_an_ignore_file_that_is_no_text(tmp_path: pathlib.Path) -> None:
+    top = write(tmp_path / "w", {"main.py": ""})
+    (top / ".workerignore").write_bytes(b"\xff\xfe")
+    assert [failure.code for failure in inspect_source(str(top), scratch=str(tmp_path)).failures] == ["unreadable"]
+
+
+def test_secrets_and_histories_are_left_out(tmp_path: pathlib.Path) -> None:
+    found = look(tmp_path, {"main.py": "", ".env": "x", ".git/config": "x", "sub/.env": "x", "tls.key": "x", "venv/pyvenv.cfg": "", "__pycache__/main.pyc": ""})
+    assert [(entry.path, entry.kind) for entry in found.entries] == [("worker/main.py", "file"), ("worker/sub", "directory")]
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("-r base.txt", "base.txt"),
+        ("-rbase.txt", "base.txt"),
+        ("-r=base.txt", "base.txt"),
+        ("--requirement base.txt", "base.txt"),
+        ("--requirement=base.txt", "base.txt"),
+        ("-c limits.txt", "limits.txt"),
+        ("--constraint limits.txt", "limits.txt"),
+        ('-r "with space.txt"', "with space.txt"),
+        ("-r https://host/x.txt", "https://host/x.txt"),
+        ("--require-hashes", None),
+        ("--requirements x", None),
+        ("numpy", None),
+        ("rich", None),
+    ],
+)
+def test_includes(line: str, path: str | None) -> None:
+    assert included_path(line) == path
+
+
+@pytest.mark.parametrize(
+    ("line", "local"),
+    [
+        ("numpy==1.26", False),
+        ("numpy @ https://host/numpy.whl", False),
+        ("numpy @ git+ssh://git@host/numpy.git", False),
+        ("git+https://host/x.git", False),
+        ("https://host/x.whl", False),
+        ('numpy; platform_machine == "x86_64"', False),
+        ("-i https://host/simple", False),
+        ("-f https://host/wheels", False),
+        ("-f ./wheels", True),
+        ("--find-links=wheels", True),
+        ("-e .", True),
+        ("-e git+https://host/x.git#egg=x", False),
+        ("--editable ../lib", True),
+        (".", True),
+        ("./lib", True),
+        ("lib/x", True),
+        ("/srv/x.whl", True),
+        ("file:///srv/x.whl", True),
+        ("x @ file:///srv/x.whl", True),
+        ("x-1.0-py3-none-any.whl", True),
+        ("x-1.0.tar.gz ; python_version > '3'", True),
+        ("numpy==1.26 --hash=sha256:00", False),
+    ],
+)
+def test_local_requirements(line: str, local: bool) -> None:
+    assert is_local(line) is local
+
+
+def test_logical_lines() -> None:
+    assert logical_lines("# a\n\nnumpy==1 \\\n  --hash=x # why\r\n  rich#not-a-comment\n") == ["numpy==1   --hash=x", "rich#not-a-comment"]
+
+
+def test_includes_are_followed_once() -> None:
+    files = {"a/r.txt": "-r ../b.txt\n-c c.txt\nnumpy\n", "b.txt": "-r a/r.txt\n-r https://host/x.txt\n", "a/c.txt": "./local\n"}
+    found = read_requirements("a/r.txt", files.get)
+    assert (found.files, found.local) == (files, True)
+
+
+@pytest.mark.parametrize("line", ["-r nothing.txt", "-r ../outside.txt", "-r /etc/hosts"])
+def test_an_include_that_is_not_in_the_release(line: str) -> None:
+    with pytest.raises(WorkerError, match=r"r\.txt includes .*, which is not part") as caught:
+        read_requirements("r.txt", {"r.txt": line}.get)
+    assert caught.value.code == "requirements_missing"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("git+https://host/x.git@v1", GitSource("https://host/x.git", "v1", "")),
+        ("git+https://user:p@ss@host/x.git", GitSource("https://user:p@ss@host/x.git", "HEAD", "")),
+        ("git+ssh://git@host/x.git@feature/y", GitSource("ssh://git@host/x.git", "feature/y", "")),
+        ("git+file:///srv/x@main#subdirectory=a/b/", GitSource("file:///srv/x", "main", "a/b")),
+    ],
+)
+def test_git_sources(source: str, expected: GitSource) -> None:
+    assert parse_git(source) == expected
+
+
+@pytest.mark.parametrize(
+    "source", ["git+x", "git+git@host:x.git", "git+https://host", "git+https://h/x@", "git+https://h/x@a#egg=b", "git+https://h/x#subdirectory=../y"]
+)
+def test_bad_git_sources(source: str) -> None:
+    with pytest.raises(OptionError):
+        parse_git(source)
+
+
+def test_git(tmp_path: pathlib.Path) -> None:
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("git is not installed, and a source in git needs it")
+    top = write(tmp_path / "repo", {"sub/main.py": "1"})
+
+    def call(*words: str) -> str:
+        done = subprocess.run(
+            [str(git), "-C", str(top), "-c", "user.name=x", "-c", "user.email=x@example.com", *words], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    call("init", "--quiet", "--initial-branch=main")
+    call("add", ".")
+    call("commit", "--quiet", "-m", "1")
+    first = call("rev-parse", "HEAD")
+    write(top, {"sub/main.py": "2"})
+    call("commit", "--quiet", "-am", "2")
+    call("tag", "v2")
+    for number, (ref, text) in enumerate({"@main": "2", "": "2", "@v2": "2", f"@{first}": "1", f"@{first[:10]}": "1"}.items()):
+        scratch = tmp_path / str(number)
+        scratch.mkdir()
+        source = f"git+file://{top}{ref}#subdirectory=sub"
+        found = inspect_source(source, scratch=str(scratch))
+        assert found.failures == ()
+        assert (found.layout, [entry.path for entry in found.entries]) == ("flat", ["worker/main.py"])
+        assert (pathlib.Path(found.directory) / "main.py").read_text() == text
+        assert find_origin(source, str(scratch)).directory == found.directory, "checked out once a run"
+    (failure,) = inspect_source(f"git+file://{top}@nothing", scratch=str(tmp_path)).failures
+    assert failure.code == "git_failed"
+    assert "git ls-remote" in failure.remedy
+    (failure,) = inspect_source(f"git+file://{top}@main#subdirectory=nothing", scratch=str(tmp_path)).failures
+    assert failure.code == "source_missing"
+    outside = write(tmp_path / "of this controller", {"main.py": "secret"})
+    (top / "out").symlink_to(outside)
+    (top / "in").symlink_to("sub")
+    call("add", ".")
+    call("commit", "--quiet", "-m", "3")
+    (tmp_path / "links").mkdir()
+    (failure,) = inspect_source(f"git+file://{top}@main#subdirectory=out", scratch=str(tmp_path / "links")).failures
+    assert "a link that leads out of it" in failure.message
+    assert inspect_source(f"git+file://{top}@main#subdirectory=in", scratch=str(tmp_path / "links")).failures == ()

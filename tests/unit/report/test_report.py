@@ -1,0 +1,310 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report made from what the stages returned: old keys, stages, gaps, failures, tables."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+import pytest
+
+from ansible_collections.ew_ai.worker.plugins.plugin_utils import report, report_text, table
+
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+
+
+def instance(**changes: t.Any) -> dict[str, t.Any]:
+    """An instance as ew_worker returns it."""
+    row = {
+        "name": "0",
+        "id": "ew-worker@0",
+        "state": "running",
+        "pid": 12345,
+        "started_at": "2026-01-02T03:00:00Z",
+        "ports": [50051],
+        "generation": 2,
+        "release": "/x/releases/r2",
+        "environment": "/x/envs/e-f-1",
+        "memory_bytes": 52428800,
+        "cpu_seconds": 1.25,
+    }
+    return {**row, **changes}
+
+
+def outcome(**changes: t.Any) -> dict[str, t.Any]:
+    """What the role gathers on a host after a good first deploy."""
+    verified = {"targets": [{"name": "ew-worker@0", "status": "serving", "healthy": True, "latency_ms": {"connect": 4.0, "rpc": 8.0}}], "elapsed": 0.5}
+    start = {"changed": True, "elapsed": 1.0, "instances": [instance()], "actions": [{"what": "instance", "id": "ew-worker@0", "status": "started"}]}
+    found: dict[str, t.Any] = {
+        "verb": "deploy",
+        "name": "ew-worker",
+        "enabled": True,
+        "check_mode": False,
+        "began": 1000.0,
+        "ended": 1001.0,
+        "preflight": {"elapsed": 0.1},
+        "toolchain": {"elapsed": 0.2},
+        "release": {"elapsed": 0.3, "changed": True, "actions": [{"what": "release", "id": "releases/r2", "status": "created"}]},
+        "environment": {"elapsed": 3.12, "changed": True, "created": True, "prefix": "/x/envs/e-f-1", "backend": {"name": "rattler"}},
+        "generation": {"elapsed": 0.1, "changed": True},
+        "record": {"number": 2, "release": {"id": "r2"}, "environment": {"prefix": "/x/envs/e-f-1"}},
+        "previous": {},
+        "plan": {},
+        "applied": [start],
+        "moves": [],
+        "found": {},
+        "call": start,
+        "log": {},
+        "verified": verified,
+        "verified_remotely": {},
+        "failure": {},
+        "restored": {},
+        "finished": {},
+        "status": {"workerPort": 50051, "condaEnvName": "ew_ai_worker", "workerDir": "./worker"},
+    }
+    return {**found, **changes}
+
+
+def answered(at: str, healthy: bool = True) -> dict[str, t.Any]:
+    """What grpc_health found of the one instance, and when."""
+    return {"targets": [{"name": "ew-worker@0", "healthy": healthy, "decided_at": at}]}
+
+
+def failing(action: str, **changes: t.Any) -> dict[str, t.Any]:
+    """The outcome of a run in which that module failed."""
+    result = {"failed": True, "msg": "It broke: badly.\nsecond line", "code": "broken", "remedy": "Run this."}
+    return outcome(failure={"action": f"ew_ai.worker.{action}", "result": result}, **changes)
+
+
+def test_report_keeps_the_old_keys_and_words() -> None:
+    merged = report.merge([report.host_report("a", outcome(ended=1004.2))])
+    assert {key: merged[key] for key in ("success", "message", "steps", "durationMs")} == {
+        "success": True,
+        "message": "ew-worker deployed on a",
+        "steps": [
+            {"name": "environment", "success": True, "message": "Environment e-f-1 created with rattler (3120ms)"},
+            {"name": "start_worker", "success": True, "message": "Worker started (PID=12345)"},
+            {"name": "health_check", "success": True, "message": "Worker is healthy (12ms)"},
+        ],
+        "durationMs": 4200,
+    }
+    assert [row["name"] for row in merged["stages"]] == list(report.STAGES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "step", "message"),
+    [
+        ({"environment": {"prefix": "/x/envs/e", "created": False}}, 0, "Environment e is up to date"),
+        ({"applied": [], "plan": {"changed": False}}, 1, "Worker is running (PID=12345)"),
+        ({"call": {"instances": [instance(pid=None)]}}, 1, "Worker installed, not started"),
+        ({"verb": "stop"}, 1, "Worker stopped"),
+        ({"verb": "uninstall"}, 0, "Environment not touched"),
+        (
+            {"verb": "uninstall", "finished": {"actions": [{"what": "environment", "id": "envs/e-f-1", "status": "removed"}]}},
+            0,
+            "Environment e-f-1 removed",
+        ),
+        ({"check_mode": True}, 1, "Worker would be changed"),
+        (
+            {"verified": {"targets": [{"name": "ew-worker@0", "status": "not_serving", "healthy": False}]}},
+            2,
+            "Worker is NOT healthy, accepted as asked: ew-worker@0 is not_serving",
+        ),
+    ],
+)
+def test_step_messages(changes: dict[str, t.Any], step: int, message: str) -> None:
+    assert report.host_report("a", outcome(**changes))["steps"][step]["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("action", "stage", "steps"),
+    [
+        ("worker_preflight", "preflight", [("environment", False)]),
+        ("conda_env", "environment", [("environment", False)]),
+        ("ew_worker", "instances", [("environment", True), ("start_worker", False)]),
+        ("grpc_health", "health", [("environment", True), ("start_worker", True), ("health_check", False)]),
+    ],
+)
+def test_failure_ends_the_steps_where_it_happened(action: str, stage: str, steps: list[tuple[str, bool]]) -> None:
+    one = report.host_report("a", failing(action))
+    assert one["failure"]["stage"] == stage
+    assert [(step["name"], step["success"]) for step in one["steps"]] == steps
+    assert one["steps"][-1]["message"] == "It broke: badly."
+
+
+def test_failure_tells_code_log_lines_remedy_and_what_serves() -> None:
+    logs = {"logs": {"0": [{"time": "2026-01-02T03:04:06Z", "line": "second"}, {"time": "2026-01-02T03:04:05Z", "line": "first"}]}}
+    one = report.host_report("a", failing("grpc_health", log=logs, restored={"success": True, "generation": 1}))
+    assert report_text.lines(report.merge([one]), NOW)[:10] == [
+        "a: FAILED - ew-worker was not deployed on a: It broke: badly.",
+        "  [1/3] environment  ok     Environment e-f-1 created with rattler (3120ms)",
+        "  [2/3] start_worker ok     Worker started (PID=12345)",
+        "  [3/3] health_check FAILED in the stage health",
+        "  second line",
+        "  last log lines:",
+        "    0: first",
+        "    0: second",
+        "  code: broken; stage: health. Generation 1 serves again.",
+        "  next: Run this. Read on: ansible-playbook ew_ai.worker.logs --limit a",
+    ]
+    assert report_text.lines(report.merge([one]), NOW)[-1] == "FAILURE: 0 of 1 hosts succeeded; failed: a (1000ms)"
+    assert report_text.host_message(one).splitlines() == [
+        "ew-worker was not deployed on a: It broke: badly.",
+        "  code: broken; stage: health. Generation 1 serves again.",
+        "  next: Run this. Read on: ansible-playbook ew_ai.worker.logs --limit a",
+    ]
+
+
+def test_a_remedy_is_told_once() -> None:
+    seen = failing("worker_preflight")
+    seen["failure"]["result"] = {"msg": "No way. Run this.", "code": "broken", "remedy": "Run this."}
+    told = report.failure("a", seen)
+    assert told
+    assert (told["message"], told["remedy"]) == ("No way.", "Run this.")
+
+
+@pytest.mark.parametrize(
+    ("restored", "words"),
+    [
+        ({}, "Nothing that serves was touched."),
+        ({"success": True, "generation": None}, "There was no previous generation; the new instances were stopped."),
+        ({"success": False, "msg": "no"}, "The previous generation could NOT be brought back: no"),
+    ],
+)
+def test_what_became_of_the_previous_generation(restored: dict[str, t.Any], words: str) -> None:
+    assert report.restored(outcome(restored=restored)) == words
+
+
+def test_gap_is_from_the_stop_to_the_first_good_answer() -> None:
+    move = {"call": {"instances": [instance(stopped_at="2026-01-02T03:00:00.000Z")]}, "verified": answered("2026-01-02T03:00:01.500+00:00")}
+    assert report.gap_ms(outcome(moves=[move])) == 1500
+    assert report.gap_ms(outcome()) is None
+
+
+def test_gap_of_a_failed_move_lasts_until_the_old_one_is_back() -> None:
+    moves = [
+        {"call": {"instances": [instance(stopped_at="2026-01-02T03:00:00.000Z")]}, "verified": answered("2026-01-02T03:00:05Z", healthy=False)},
+        {"call": {"instances": [instance(stopped_at="2026-01-02T03:00:06.000Z")]}, "verified": answered("2026-01-02T03:00:08Z")},
+    ]
+    assert report.gap_ms(outcome(moves=moves)) == 8000
+
+
+def test_gap_of_an_instance_that_ended_by_itself_begins_when_that_was_seen() -> None:
+    moves = [
+        {"call": {"instances": [instance()]}, "verified": answered("2026-01-02T03:00:00Z")},
+        {"call": {"instances": [instance()]}, "verified": answered("2026-01-02T03:00:05Z", healthy=False)},
+        {"call": {"instances": [instance(stopped_at="2026-01-02T03:00:06.000Z")]}, "verified": answered("2026-01-02T03:00:08Z")},
+    ]
+    assert report.gap_ms(outcome(moves=moves)) == 3000
+    assert report.gap_ms(outcome(moves=moves[1:])) == 2000
+
+
+def test_a_verdict_from_before_the_stop_ends_no_gap() -> None:
+    old = answered("2026-01-02T02:59:00Z")
+    stopped = {"instances": [instance(stopped_at="2026-01-02T03:00:00.000Z")]}
+    assert report.gap_ms(outcome(moves=[{"call": stopped, "verified": old}])) is None
+    assert report.gap_ms(outcome(moves=[{"call": stopped, "verified": old}, {"call": {}, "verified": answered("2026-01-02T03:00:02Z")}])) == 2000
+
+
+def test_a_worker_that_answers_only_on_its_host_gets_a_remedy_of_its_own() -> None:
+    seen = failing("grpc_health")
+    seen["failure"]["task"] = report.ASKED_OVER_NETWORK
+    assert report.failure("a", seen)["remedy"].startswith("Run this.")
+    seen["failure"]["result"]["targets"] = [{}]
+    assert report.failure("a", seen)["remedy"].startswith("On the host itself the instances answer. Let the worker listen on the address in EW_BIND")
+
+
+def test_fleet_fails_when_one_host_fails() -> None:
+    merged = report.merge([report.host_report("a", outcome()), report.host_report("b", failing("conda_env", ended=1002.0))])
+    assert (merged["success"], merged["message"]) == (False, "1 of 2 hosts succeeded; failed: b")
+    assert merged["steps"][0] == {
+        "name": "environment",
+        "success": False,
+        "message": "a: Environment e-f-1 created with rattler (3120ms); b: It broke: badly.",
+    }
+    assert merged["durationMs"] == 2000
+
+
+def test_status_keeps_the_old_keys_of_the_first_host() -> None:
+    active = {"number": 2, "release": {"id": "r2"}, "environment": {"prefix": "/x/envs/e-f-1"}, "verdict": {"status": "healthy"}}
+    data = report.status({"a": outcome(found={"active": active, "generations": [active], "lease": None})}, ["b"])
+    assert {key: data[key] for key in ("enabled", "initialized", "workerPort", "condaEnvName", "workerDir")} == {
+        "enabled": True,
+        "initialized": True,
+        "workerPort": 50051,
+        "condaEnvName": "ew_ai_worker",
+        "workerDir": "./worker",
+    }
+    assert [(each["host"], each["reachable"]) for each in data["hosts"]] == [("a", True), ("b", False)]
+
+
+@pytest.mark.parametrize(("enabled", "active"), [(False, {"number": 1}), (True, None)])
+def test_status_of_a_disabled_or_absent_worker(enabled: bool, active: t.Optional[dict[str, t.Any]]) -> None:
+    assert report.host_status("a", outcome(enabled=enabled, found={"active": active}))["initialized"] is False
+
+
+@pytest.mark.parametrize(
+    ("task", "action", "stage", "restored"),
+    [
+        ("Fail where nobody could ask over the network", "ansible.builtin.fail", "health", "Nothing that serves was touched."),
+        ("Conclude", "ew_ai.worker.worker_generation", "instances", "What serves now could not be recorded: mend that, and run the same command again."),
+        ("Refuse where nothing is deployed", "ansible.builtin.fail", "preflight", "Nothing that serves was touched."),
+    ],
+)
+def test_stages_of_what_is_no_stage_of_its_own(task: str, action: str, stage: str, restored: str) -> None:
+    failed = report.failure("a", outcome(failure={"task": task, "action": action, "result": {"msg": "no"}}, restored={}))
+    assert failed is not None
+    assert (failed["stage"], failed["restored"]) == (stage, restored)
+
+
+def test_a_host_that_was_lost_on_the_way_is_a_failure_of_the_whole_run() -> None:
+    data = report.merge([report.host_report("a", outcome()), report.lost_host("b", "ew-worker", "deploy")])
+    assert (data["success"], data["message"]) == (False, "1 of 2 hosts succeeded; failed: b")
+    text = report_text.lines(data, NOW)
+    assert "b: FAILED - ew-worker was not deployed on b: the host could not be reached any more." in text
+    assert any("ansible b -m ping" in line for line in text)
+    assert report.merge([report.lost_host("b", "ew-worker", "deploy")])["success"] is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"), [({}, False), ({"found": {"unreachable": True}}, True), ({"log": {"unreachable": True}}, True), ({"found": {"active": None}}, False)]
+)
+def test_an_unreachable_host_is_told_from_one_where_nothing_is_deployed(changes: dict[str, t.Any], lost: bool) -> None:
+    assert report.is_lost(outcome(**changes)) is lost
+
+
+def test_table_has_a_line_for_every_instance_and_every_silent_host() -> None:
+    hosts = [
+        {"host": "a", "instances": [{**instance(), "health": "serving"}]},
+        {"host": "b", "instances": []},
+        {"host": "c", "reachable": False, "instances": []},
+    ]
+    lines = report_text.instance_table(hosts, NOW)
+    assert lines[0].split() == ["HOST", "INSTANCE", "STATE", "PID", "SINCE", "HEALTH", "GENERATION", "RELEASE", "ENVIRONMENT", "MEMORY", "CPU"]
+    assert lines[1].split() == ["a", "ew-worker@0", "running", "12345", "4m", "5s", "serving", "2", "r2", "e-f-1", "50.0", "MiB", "1.2s"]
+    assert "not deployed" in lines[2]
+    assert "unreachable" in lines[3]
+
+
+def test_logs_are_merged_by_time_and_timeless_lines_stay_behind_theirs() -> None:
+    hosts = {
+        "a": outcome(log={"logs": {"0": [{"time": "1", "line": "a1"}, {"time": "", "line": "a1 more"}, {"time": "3", "line": "a3"}]}}),
+        "b": outcome(log={"logs": {"0": [{"time": "2", "line": "b2"}]}}),
+    }
+    assert [row["line"] for row in report.merged_logs(hosts)] == ["a1", "a1 more", "b2", "a3"]
+
+
+@pytest.mark.parametrize(("count", "text"), [(None, "-"), (12, "12 B"), (2048, "2.0 KiB"), (5 * 1024**3, "5.0 GiB")])
+def test_sizes(count: t.Optional[int], text: str) -> None:
+    assert table.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("started", "text"),
+    [(None, "-"), ("2026-01-02T03:04:05Z", "0s"), ("2026-01-02T02:00:00Z", "1h 4m"), ("2025-12-30T00:00:00+00:00", "3d 3h"), ("2027-01-01T00:00:00Z", "0s")],
+)
+def test_ages(started: t.Optional[str], text: str) -> None:
+    assert table.since(started, NOW) == text
