@@ -1,0 +1,217 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What only systemd does: binding to another unit, the start at boot, sandboxes, limits, and its own words for failures."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from tests.integration.ew_worker.kit import (
+    SYSTEMD,
+    TRIXIE,
+    Host,
+    Place,
+    action,
+    ok,
+    tool,
+    wait_until,
+    wanted,
+)
+
+HERE = pytest.mark.parametrize("place", [SYSTEMD], indirect=True)
+BOTH_VERSIONS = pytest.mark.parametrize("place", [SYSTEMD, TRIXIE], indirect=True)
+GATEWAY = """\
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+ExecStart=/bin/sleep infinity
+Restart=on-failure
+RestartSec=1
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture
+def gateway(place: Place) -> t.Iterator[str]:
+    """A unit that stands for the gateway, running."""
+    place.shell(f"printf %s '{GATEWAY}' > /etc/systemd/system/gateway.service; systemctl daemon-reload; systemctl start gateway")
+    yield "gateway.service"
+    place.shell("systemctl stop gateway; rm /etc/systemd/system/gateway.service; systemctl daemon-reload")
+
+
+def states(place: Place) -> list[str]:
+    return [row["state"] for row in place.info().values()]
+
+
+@HERE
+def test_a_worker_follows_the_unit_that_it_is_bound_to(place: Place, gateway: str) -> None:
+    ok(place.run(**wanted(place, count=2, bind_to_unit=gateway)))
+    ok(place.run("stopped", only=["1"]))
+    assert states(place) == ["running", "stopped"]
+    place.shell("systemctl stop gateway")
+    wait_until(lambda: states(place) == ["stopped", "stopped"])
+    place.shell("systemctl start gateway")
+    wait_until(lambda: states(place) == ["running", "stopped"])
+    before = place.info()["0"]["pid"]
+    place.shell("systemctl kill -s KILL gateway")
+    wait_until(lambda: states(place) == ["running", "stopped"] and place.info()["0"]["pid"] != before)
+    place.shell("systemctl restart gateway")
+    wait_until(lambda: states(place) == ["running", "stopped"])
+    assert ok(place.run(only=["0"], **wanted(place, count=2, bind_to_unit=gateway)))["changed"] is False
+
+
+@HERE
+def test_a_deploy_does_not_start_the_unit_that_it_is_bound_to(place: Place, gateway: str) -> None:
+    place.shell("systemctl stop gateway")
+    result = ok(place.run(**wanted(place, bind_to_unit=gateway)))
+    assert result["instances"][0]["state"] == "running"
+    assert any("gateway.service does not run" in str(warning) for warning in result["warnings"])
+    assert place.shell("systemctl is-active gateway").strip() == "inactive"
+    assert ok(place.run(**wanted(place, bind_to_unit=gateway)))["changed"] is False
+    place.shell("systemctl start gateway")
+    wait_until(lambda: place.shell("systemctl is-active w.target").strip() == "active")
+    place.shell("systemctl stop gateway")
+    wait_until(lambda: states(place) == ["stopped"])
+
+
+@HERE
+def test_a_binding_can_be_changed_without_a_restart(place: Place, gateway: str) -> None:
+    ok(place.run(**wanted(place)))
+    pid = place.info()["0"]["pid"]
+    bound = ok(place.run(**wanted(place, bind_to_unit=gateway)))
+    assert bound["actions"] == [action("unit", "w.target", "changed")]
+    links = "find /etc/systemd/system -name w.target -type l"
+    assert place.shell(links).split() == ["/etc/systemd/system/gateway.service.wants/w.target"]
+    free = ok(place.run(**wanted(place)))
+    assert free["actions"] == [action("unit", "w.target", "changed")]
+    assert place.shell(links).split() == ["/etc/systemd/system/multi-user.target.wants/w.target"]
+    assert place.info()["0"]["pid"] == pid
+    unknown = place.run(**wanted(place, bind_to_unit="nothing.service"))
+    assert (unknown["code"], unknown["option"], unknown["changed"]) == ("invalid_option", "bind_to_unit", False)
+
+
+@HERE
+def test_a_good_version_is_started_while_a_bad_one_waits_for_its_restart(place: Place) -> None:
+    restart = {"policy": "always", "delay": 30, "burst": 5, "window": 600}
+    bad = place.run(**wanted(place, restart=restart, env={"FAULT": "exit"}))
+    assert bad["code"] == "start_failed"
+    assert place.shell("systemctl show --value --property SubState w@0").strip() == "auto-restart"
+    (row,) = ok(place.run(**wanted(place, restart=restart)))["instances"]
+    assert (row["state"], row["restarts"]) == ("running", 0)
+
+
+@BOTH_VERSIONS
+def test_what_ran_runs_again_after_a_reboot(place: Place, request: pytest.FixtureRequest) -> None:
+    assert isinstance(place, Host)
+    ok(place.run(**wanted(place, count=2)))
+    ok(place.run("stopped", only=["1"]))
+    before = place.info()
+    rebooted = tool("reboot", "--set", request.getfixturevalue("group").name, place.name)
+    assert rebooted.returncode == 0, rebooted.stderr
+    wait_until(lambda: states(place) == ["running", "stopped"])
+    after = place.info()
+    assert after["0"]["effective"] == before["0"]["effective"]
+    assert ok(place.run(only=["0"], **wanted(place, count=2)))["changed"] is False
+
+
+@BOTH_VERSIONS
+@pytest.mark.parametrize("sandbox", ["standard", "strict", "none"])
+def test_a_sandbox_lets_the_worker_run_and_write_its_own_directories_alone(place: Place, sandbox: str) -> None:
+    place.shell("install -d -o ew-worker /srv/extra /srv/other")
+    extra = ["/srv/extra"] if sandbox != "none" else []
+    ok(place.run(**wanted(place, sandbox=sandbox, writable_paths=extra, env={"FAULT": "probe"})))
+    written = json.loads(wait_until(lambda: place.shell(f"cat {place.root}/workers/w/data/0/state/probe.json 2>/dev/null")))
+    assert written["state"]
+    assert written["cache"]
+    assert written["/srv/extra"]
+    assert written["/srv/other"] is (sandbox == "none")
+    assert written["release"] is False
+    assert written["secrets"] is False
+    exposure = place.shell("systemd-analyze security --no-pager w@0.service | tail -1").split(":")[-1].split()[0]
+    print(f"{place.shell('systemctl --version').split()[1]} {sandbox}: {exposure}")
+    assert float(exposure) <= {"standard": 3.5, "strict": 2.0, "none": 10.0}[sandbox]
+    log = place.shell("journalctl --no-pager -b | grep -E 'instance.conf:.*(Unknown|Failed to parse|ignoring)'")
+    assert log == ""
+
+
+@HERE
+def test_limits_and_overrides_reach_the_unit(place: Place) -> None:
+    limits = {"memory": "300M", "cpu": 1.5, "tasks": 50, "files": 4000, "memlock": "64M"}
+    ok(place.run(**wanted(place, limits=limits, unit_overrides={"Service": {"Nice": 5, "Environment": ['"A=1"', '"B=2"']}})))
+    names = ("MemoryMax", "CPUQuotaPerSecUSec", "TasksMax", "LimitNOFILE", "LimitMEMLOCK", "Nice")
+    shown = dict(line.split("=", 1) for line in place.shell(f"systemctl show w@0 -p {','.join(names)}").splitlines())
+    assert shown.pop("CPUQuotaPerSecUSec").startswith("1.5")
+    assert shown == {"MemoryMax": str(300 << 20), "TasksMax": "50", "LimitNOFILE": "4000", "LimitMEMLOCK": str(64 << 20), "Nice": "5"}
+    environ = place.facts()["environ"]
+    assert (environ["A"], environ["B"]) == ("1", "2")
+
+
+@HERE
+@pytest.mark.parametrize(
+    ("options", "breakage", "cause"),
+    [
+        ({}, "chmod 700 {root}/releases", "working directory"),
+        ({"unit_overrides": {"Service": {"User": "nobody-of-that-name"}}}, "", "its user does not exist"),
+        ({"writable_paths": ["/srv/absent"]}, "", "its sandbox could not be set up"),
+        ({"module": "worker.absent"}, "", "the release has no module 'worker.absent'"),
+        ({"arguments": ["--wrong"]}, "", "does not take these arguments"),
+    ],
+    ids=["release", "user", "path", "module", "arguments"],
+)
+def test_what_fails_before_the_worker_runs_is_told(place: Place, options: dict[str, t.Any], breakage: str, cause: str) -> None:
+    args = wanted(place, **options)
+    place.shell(breakage.format(root=place.root))
+    result = place.run(**args)
+    assert result["code"] == "start_failed", result
+    assert cause in result["cause"], result
+    assert "journalctl -u w@0.service" in result["remedy"]
+
+
+@HERE
+def test_a_secret_is_in_no_property_and_no_readable_file(place: Place) -> None:
+    ok(place.run(**wanted(place, secrets={"TOKEN": "hunter22"})))
+    assert place.facts()["environ"]["TOKEN"] == "hunter22"
+    as_user = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
+    assert "hunter22" not in place.shell(f"{as_user} systemctl show 'w@*' w.target; {as_user} cat /proc/*/environ 2>/dev/null")
+    assert place.shell(f"{as_user} grep -rl hunter22 {place.root} /etc/systemd /run 2>/dev/null") == ""
+    assert place.shell(f"stat -c '%a %U' {place.root}/workers/w/secrets/0.env").strip() == "600 root"
+
+
+@HERE
+def test_other_text_with_the_same_values_is_written_without_a_restart(place: Place) -> None:
+    ok(place.run(**wanted(place)))
+    pid = place.info()["0"]["pid"]
+    # What an older version of the collection could have left: other text, the same values.
+    place.shell("sed -i 's/^# Written.*/# Written by an older version/' /etc/systemd/system/w@0.service.d/instance.conf; systemctl daemon-reload")
+    result = ok(place.run(**{**wanted(place), "generation": 9}))
+    assert result["actions"] == [action("instance", "w@0", "changed")]
+    assert result["batches"] == []
+    row = place.info()["0"]
+    assert (row["pid"], row["generation"]) == (pid, 1)
+
+
+@HERE
+def test_files_that_were_written_without_a_restart_are_made_good(place: Place) -> None:
+    ok(place.run(**wanted(place)))
+    blue = wanted(place, env={"COLOUR": "blue"})
+    ok(place.run("present", **blue))
+    assert "COLOUR" not in place.facts()["environ"]
+    result = ok(place.run(**blue))
+    assert result["actions"] == [action("instance", "w@0", "restarted")]
+    # An automatic restart takes up new files: then nothing is left to do.
+    ok(place.run("present", **wanted(place)))
+    place.shell(f"kill -9 {place.info()['0']['pid']}")
+    wait_until(lambda: next((row for row in place.info().values() if row["restarts"] == 1 and row["pid"]), None))
+    assert ok(place.run(**wanted(place)))["changed"] is False
+
+
+@HERE
+def test_user_scope_is_refused_clearly(place: Place) -> None:
+    result = place.run(scope="user", **wanted(place))
+    assert (result["code"], result["option"]) == ("invalid_option", "scope")

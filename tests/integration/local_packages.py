@@ -1,0 +1,127 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the tests' packages come from: a channel packed from this machine's CPython, wheels made on the spot, and a web server."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import hashlib
+import http.server
+import pathlib
+import ssl
+import threading
+import typing as t
+import zipfile
+
+from tools.channel import interpreter
+from tools.channel.pack import pack
+from tools.checkout import CACHE
+
+BACKEND = '''\
+"""A build backend without dependencies: the wheel tells who built it."""
+import base64, hashlib, os, pathlib, time, zipfile
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    gate = pathlib.Path(__file__).with_name("gate.txt")
+    while gate.exists() and not os.path.exists(gate.read_text().strip()):
+        time.sleep(0.02)
+    if pathlib.Path(__file__).with_name("broken").exists():
+        raise SystemExit("no compiler here")
+    name = "{name}-1.0-py3-none-any.whl"
+    pathlib.Path(__file__).with_name("written").write_text("a build writes into its tree")
+    with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as wheel:
+        wheel.writestr("{name}.py", f"BUILT_BY = {{os.getuid()}}\\n")
+        wheel.writestr("{name}-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1.0\\n")
+        wheel.writestr("{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        files = [*wheel.namelist(), "{name}-1.0.dist-info/RECORD"]
+        wheel.writestr(files[-1], "".join(each + ",,\\n" for each in files))
+    return name
+'''
+
+
+@functools.cache
+def local_channel() -> pathlib.Path:
+    """A channel with the Python that runs the tests, pip, and the tool's tiny packages; packed again only when it must be."""
+    return pack(CACHE / "test-channel", [interpreter.find(None)], True, False, lambda line: None).path
+
+
+def python_version() -> str:
+    """``3.11``: the version in the channel."""
+    return ".".join(interpreter.find(None).version.split(".")[:2])
+
+
+def write_wheel(directory: pathlib.Path, name: str, version: str, requires: t.Sequence[str] = ()) -> pathlib.Path:
+    """A pure wheel with one module that knows its version."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"VERSION = {version!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {each}\n" for each in requires),
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name_},sha256={_digest(text)},{len(text.encode())}\n" for name_, text in files.items()) + f"{info}/RECORD,,\n"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for each, text in {**files, f"{info}/RECORD": record}.items():
+            wheel.writestr(each, text)
+    return path
+
+
+def write_source_package(directory: pathlib.Path, name: str) -> pathlib.Path:
+    """A directory that builds a wheel without any dependency."""
+    directory.mkdir(parents=True)
+    (directory / "pyproject.toml").write_text(
+        f'[project]\nname = "{name}"\nversion = "1.0"\n[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (directory / "backend.py").write_text(BACKEND.format(name=name))
+    return directory
+
+
+def write_index(directory: pathlib.Path, wheels: t.Sequence[pathlib.Path]) -> pathlib.Path:
+    """A simple index over copies of the wheels."""
+    for wheel in wheels:
+        project = directory / wheel.name.split("-")[0].replace("_", "-")
+        project.mkdir(parents=True, exist_ok=True)
+        (project / wheel.name).write_bytes(wheel.read_bytes())
+        (project / "index.html").write_text("".join(f'<a href="{each.name}">{each.name}</a>\n' for each in sorted(project.glob("*.whl"))))
+    return directory
+
+
+@contextlib.contextmanager
+def served(directory: pathlib.Path, login: str = "", certificate: t.Optional[tuple[pathlib.Path, pathlib.Path]] = None) -> t.Iterator[str]:
+    """The host and port under which the directory is served while the block runs. login: ``user:password`` that is asked for."""
+    wanted = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if wanted and self.headers.get("Authorization") != wanted:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="tests"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            super().do_GET()
+
+        def log_message(self, *words: t.Any) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory))) as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _digest(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()

@@ -1,0 +1,382 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``worker_toolchain`` over real virtual environments, from wheels made here."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+import zipfile
+
+import pytest
+
+from tests.integration import module_driver
+from tests.integration.twelve_steps import twelve_steps
+
+OURS = (module_driver.CHECKOUT / "roles/worker/files/toolchain.txt").read_text(encoding="utf-8")
+
+
+def make_wheel(directory: pathlib.Path, version: str, name: str = "ew_tiny", size: int = 0) -> str:
+    """The requirements line of a small wheel in ``directory``; size: bytes of ballast in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"VERSION = {version!r}\n".encode(),
+        f"{name}_data.bin": os.urandom(size),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()},{len(data)}" for path, data in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
+    wheel = directory / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, data in files.items():
+            archive.writestr(path, data)
+    return f"{name.replace('_', '-')}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+
+
+@pytest.fixture(name="wheels")
+def _wheels(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "wheels"
+
+
+def args(root: pathlib.Path, requirements: str, wheels: pathlib.Path, **more: t.Any) -> dict[str, t.Any]:
+    return {"root": str(root), "requirements": requirements, "find_links": [str(wheels)], "offline": True, **more}
+
+
+def run(arguments: t.Mapping[str, t.Any], check: bool = False, **more: t.Any) -> dict[str, t.Any]:
+    return module_driver.run_module("worker_toolchain", arguments, check, **more)
+
+
+def version_in(python: str) -> str:
+    return subprocess.run([python, "-c", "import ew_tiny; print(ew_tiny.VERSION)"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_twelve_steps(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    root = tmp_path / "root"
+    one, two = args(root, make_wheel(wheels, "1.0"), wheels), args(root, make_wheel(wheels, "2.0"), wheels)
+    first, second = (f"toolchain/{run(each, check=True)['fingerprint']}" for each in (one, two))
+    assert first != second
+    listings: list[str] = []
+
+    def look(step: str, check: bool, result: dict[str, t.Any]) -> None:
+        name = step.replace("re-", "")
+        if name != "delete" and (not check or step.startswith("re-")):
+            assert result["python"] == str(root / (first if name == "create" else second) / "bin/python")
+            assert version_in(result["python"]) == ("1.0" if name == "create" else "2.0")
+        elif name != "delete":
+            assert result["python"] == sys.executable
+        listing = subprocess.run(["find", str(root), "-printf", "%p %T@ %i\\n"], capture_output=True, text=True, check=False).stdout
+        if check or step.startswith("re-"):
+            assert listing == (listings[-1] if listings else ""), "nothing was touched"
+        listings.append(listing)
+
+    steps = {
+        "create": (one, [{"what": "toolchain", "id": first, "status": "created"}]),
+        "modify": (two, [{"what": "toolchain", "id": second, "status": "created"}]),
+        "delete": ({"root": str(root), "state": "absent"}, [{"what": "toolchain", "id": each, "status": "removed"} for each in sorted([first, second])]),
+    }
+    twelve_steps(run, steps, look)
+    assert not (root / "toolchain").exists()
+
+
+def test_a_converged_run_reads_one_file_and_starts_nothing(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    arguments = args(tmp_path / "root", make_wheel(wheels, "1.0"), wheels)
+    assert run(arguments)["changed"] is True
+    shutil.rmtree(wheels)
+    results = [run(arguments) for _run in range(3)]
+    assert not any(result["changed"] for result in results)
+    fastest = min(result["elapsed"] for result in results)
+    print(f"converged in {fastest * 1000:.0f} ms")
+    assert fastest < 0.02
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(TELL_OF_CHILDREN, encoding="utf-8")
+    told = tmp_path / "children"
+    environ = {"PYTHONPATH": f"{tmp_path / 'site'}:{module_driver.collections_path()}", "TOLD": str(told)}
+    assert run(arguments, environ=environ)["changed"] is False
+    assert not told.exists(), told.read_text(encoding="utf-8")
+    assert run(args(tmp_path / "other", make_wheel(wheels, "1.0"), wheels), environ=environ)["changed"] is True
+    assert "subprocess.Popen" in told.read_text(encoding="utf-8"), "the witness sees children where there are some"
+
+
+# Python itself tells of every program that it starts and every fork.
+TELL_OF_CHILDREN = """
+import os, sys
+def hook(event, args):
+    if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "pty.spawn"):
+        with open(os.environ["TOLD"], "a") as told:
+            told.write(event + "\\n")
+sys.addaudithook(hook)
+"""
+
+
+def test_the_toolchain_of_the_role_is_provided_by_the_interpreter_of_the_tests(tmp_path: pathlib.Path) -> None:
+    result = run({"root": str(tmp_path / "root"), "requirements": OURS})
+    assert (result["provided"], result["python"], result["changed"]) == (True, sys.executable, False)
+    assert not (tmp_path / "root").exists()
+
+
+def interpreter(minor: str) -> str | None:
+    """A Python of that version which can make virtual environments, from PATH or pyenv(1)'s directory."""
+    candidates = [shutil.which(f"python{minor}"), *sorted(map(str, pathlib.Path.home().glob(f".pyenv/versions/{minor}.*/bin/python")))]
+    for path in filter(None, candidates):
+        if subprocess.run([path, "-c", "import ensurepip"], check=False, capture_output=True).returncode == 0:
+            return path
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minor", ["3.9", "3.11", "3.13"])
+def test_the_toolchain_of_the_role_installs(minor: str, tmp_path: pathlib.Path) -> None:
+    found = interpreter(minor)
+    if found is None:
+        pytest.skip(f"there is no Python {minor} with ensurepip on this machine")
+    result = run({"root": str(tmp_path / "root"), "requirements": OURS, "python": found})
+    if result.get("code") == "no_network":
+        pytest.skip("no package index answers")
+    assert result["created"] is True, result
+    print(f"Python {minor}: made in {result['elapsed']} s")
+    record = json.loads((tmp_path / "root/toolchain" / result["fingerprint"] / "toolchain.json").read_text(encoding="utf-8"))
+    assert {"grpcio", "psutil", "py-rattler", "supervisor", "uv"} <= set(record["packages"])
+    assert not list((tmp_path / "root/toolchain").glob("*/.building"))
+    again = run({"root": str(tmp_path / "root"), "requirements": OURS, "python": found})
+    assert (again["changed"], again["python"]) == (False, result["python"])
+
+
+def test_everybody_may_read_it(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    arguments = args(tmp_path / "root", make_wheel(wheels, "1.0"), wheels)
+    before = os.umask(0o077)
+    try:
+        result = run(arguments)
+    finally:
+        os.umask(before)
+    paths = [pathlib.Path(result["python"]).parents[1], *pathlib.Path(result["python"]).parents[1].rglob("*")]
+    assert [path for path in paths if not path.is_symlink() and path.stat().st_mode & 0o044 != 0o044] == []
+
+
+# ---- failures
+
+
+def failed(result: dict[str, t.Any], code: str, root: pathlib.Path) -> dict[str, t.Any]:
+    """The result of a run that must have failed with that code and left no toolchain, half or whole."""
+    assert result.get("failed"), result
+    assert result["code"] == code, result["msg"]
+    assert result["remedy"]
+    assert {"python", "fingerprint", "created", "provided", "actions", "diff", "elapsed", "changed"} <= set(result)
+    assert (result["changed"], result["created"], result["python"]) == (False, False, "")
+    assert not list(root.glob("toolchain/*"))
+    return result
+
+
+def test_no_way_to_an_index(tmp_path: pathlib.Path) -> None:
+    result = run(
+        {"root": str(tmp_path / "root"), "requirements": make_wheel(tmp_path / "unused", "1.0"), "index_url": "http://user:geheim4711@127.0.0.1:9/simple"},
+        environ={"PIP_RETRIES": "1"},
+    )
+    failed(result, "no_network", tmp_path / "root")
+    assert "geheim4711" not in json.dumps(result["msg"]) + result["stdout"] + result["stderr"]
+
+
+def test_offline_without_wheels(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    requirements = make_wheel(tmp_path / "unused", "1.0")
+    wheels.mkdir()
+    assert "find_links" in failed(run(args(tmp_path / "root", requirements, wheels)), "offline", tmp_path / "root")["remedy"]
+
+
+def test_another_file_than_the_pinned_one(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    requirements = make_wheel(wheels, "1.0")
+    make_wheel(wheels, "1.0", size=10)
+    failed(run(args(tmp_path / "root", requirements, wheels)), "hash_mismatch", tmp_path / "root")
+
+
+def test_packages_that_do_not_import(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    """A wheel that calls itself grpcio and has no such module stands for one that the C library of the host refuses."""
+    requirements = make_wheel(wheels, "1.0", name="grpcio")
+    # Named, so that it is not asked whether the running one has a grpcio that will do.
+    base = os.path.realpath(sys.executable)
+    result = failed(run(args(tmp_path / "root", requirements, wheels, python=base)), "verification_failed", tmp_path / "root")
+    assert "No module named 'grpc'" in result["msg"]
+
+
+def test_a_disk_that_is_full(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("a small file system needs root and unshare(1)")
+    requirements = make_wheel(wheels, "1.0", size=60_000_000)
+    root = tmp_path / "small"
+    root.mkdir()
+    (tmp_path / "args.json").write_text(json.dumps(args(root, requirements, wheels)), encoding="utf-8")
+    code = (
+        "import json, os, sys; from tests.integration.module_driver import run_module;"
+        "result = run_module('worker_toolchain', json.load(open(sys.argv[1])));"
+        "left = [os.listdir(sys.argv[2] + '/toolchain')]; print(json.dumps([result, left]))"
+    )
+    script = 'mount -t tmpfs -o size=50m tmpfs "$1" && exec "$2" -c "$3" "$4" "$1"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(root), sys.executable, code, str(tmp_path / "args.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=module_driver.CHECKOUT, env={**os.environ, "PYTHONPATH": "."})
+    result, left = json.loads(done.stdout)
+    failed(result, "no_space", root)
+    assert left == [[]]
+
+
+def test_an_interpreter_without_ensurepip(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    """Debian's python3 without python3-venv has no module ensurepip: hidden here from the real interpreter."""
+    (tmp_path / "site").mkdir()
+    hide = (
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'ensurepip': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "import importlib.util\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, package=None: None if name == 'ensurepip' else find(name, package)\n"
+    )
+    (tmp_path / "site" / "sitecustomize.py").write_text(hide, encoding="utf-8")
+    arguments = args(tmp_path / "root", make_wheel(wheels, "1.0"), wheels)
+    for check in (True, False):
+        result = run(arguments, check, environ={"PYTHONPATH": f"{tmp_path / 'site'}:{module_driver.collections_path()}"})
+        assert "python3-venv" in failed(result, "no_venv", tmp_path / "root")["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"),
+    [
+        ({"requirements": "psutil"}, "requirements"),
+        ({"root": "relative"}, "root"),
+        ({"timeout": 0}, "timeout"),
+        ({"python": "/nonexistent"}, "python"),
+        ({"find_links": ["/a b"]}, "find_links"),
+        ({"index_url": "https://a b"}, "index_url"),
+    ],
+)
+def test_bad_options(changes: dict[str, t.Any], option: str, tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    result = run({**args(tmp_path / "root", make_wheel(wheels, "1.0"), wheels), **changes})
+    assert failed(result, "invalid_option", tmp_path / "root")["option"] == option
+
+
+def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    arguments = args(tmp_path / "root", make_wheel(wheels, "1.0"), wheels)
+    notes = tmp_path / "root/toolchain" / run(arguments, check=True)["fingerprint"] / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine", encoding="utf-8")
+    assert run(arguments)["code"] == "foreign_directory"
+    assert run({"root": str(tmp_path / "root"), "state": "absent"})["code"] == "foreign_directory"
+    assert notes.read_text(encoding="utf-8") == "mine"
+
+
+# ---- other runs
+
+
+class Index:
+    """A package index on loopback: it serves ``simple/`` of a directory, after ``hold`` is let go."""
+
+    def __init__(self, wheels: pathlib.Path) -> None:
+        self.asked = threading.Event()
+        self.hold = threading.Event()
+        self.hold.set()
+        self.authorizations: list[str | None] = []
+        index = self
+        package = wheels.parent / "served/simple/ew-tiny"
+        package.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(wheels, package)
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def do_GET(self) -> None:
+                index.authorizations.append(self.headers.get("Authorization"))
+                index.asked.set()
+                index.hold.wait(60)
+                super().do_GET()
+
+            def log_message(self, format: str, *args: t.Any) -> None: ...
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(package.parents[1])))
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Index:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def test_the_hosts_own_settings_of_pip_are_in_force(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    requirements = make_wheel(wheels, "1.0")
+    with Index(wheels) as index:
+        (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = http://reader:geheim4711@{index.address}/simple\nuser = true\n", encoding="utf-8")
+        result = run(
+            {"root": str(tmp_path / "root"), "requirements": requirements}, environ={"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_FIND_LINKS": ""}
+        )
+        assert result["created"] is True, result
+        assert any(index.authorizations)
+        assert "geheim4711" not in json.dumps({**result, "invocation": None})
+
+
+def test_killed_in_the_middle(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    requirements = make_wheel(wheels, "1.0")
+    with Index(wheels) as index:
+        index.hold.clear()
+        arguments = {"root": str(tmp_path / "root"), "requirements": requirements, "index_url": f"http://{index.address}/simple"}
+        first = start(arguments)
+        assert index.asked.wait(60), "pip asks the index"
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        directory = next((tmp_path / "root/toolchain").iterdir())
+        assert (directory / ".building").exists()
+        assert run(arguments, check=True)["created"] is True, "a half-made one is not taken for whole"
+        index.hold.set()
+        result = run(arguments)
+    assert (result["created"], version_in(result["python"])) == (True, "1.0")
+    assert [path.name for path in (tmp_path / "root/toolchain").iterdir()] == [result["fingerprint"]]
+    assert not (directory / ".building").exists()
+
+
+def test_two_runs_at_once_make_one(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+    requirements = make_wheel(wheels, "1.0")
+    with Index(wheels) as index:
+        index.hold.clear()
+        arguments = {"root": str(tmp_path / "root"), "requirements": requirements, "index_url": f"http://{index.address}/simple"}
+        first = start(arguments)
+        assert index.asked.wait(60)
+        refused = run({**arguments, "timeout": 1})
+        assert refused["code"] == "locked", refused
+        second = start(arguments)
+        time.sleep(0.5)  # not waited for: if the second is slower than this, it finds the first one done, which must hold as well
+        index.hold.set()
+        results = [json.loads(each.communicate(timeout=120)[0]) for each in (first, second)]
+    assert [result.get("created") for result in results] == [True, False], results
+    assert results[0]["python"] == results[1]["python"]
+
+
+def start(arguments: t.Mapping[str, t.Any]) -> subprocess.Popen[str]:
+    """The module as a process that runs on, with its result on standard output."""
+    module = module_driver.collections_path() / "ansible_collections/ew_ai/worker/plugins/modules/worker_toolchain.py"
+    process = subprocess.Popen(
+        [sys.executable, str(module)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(module_driver.collections_path())},
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": dict(arguments)}))
+    process.stdin.close()
+    process.stdin = None
+    return process
