@@ -1,0 +1,26 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What these tests share; they run in the order of the files' names, each going on where the one before it has ended."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from tests.molecule.fleet import Fleet, copy_example
+
+pytest_plugins = ["tests.molecule.plugin"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def source(fleet: Fleet) -> pathlib.Path:
+    """The worker directory of every deploy; its name and some of what is in it are none too easy."""
+    path = copy_example("worker", fleet.directory / "mein Wörker")
+    (path / ".env").write_text("TOKEN=never leaves the controller\n", encoding="utf-8")
+    (path / ".git").mkdir()
+    (path / ".git" / "config").write_text("[core]\n", encoding="utf-8")
+    fleet.variables["worker_dir"] = str(path)
+    return path
