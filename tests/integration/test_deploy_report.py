@@ -59,8 +59,11 @@ def same(found: t.Any, wanted: t.Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def worker(place: Place) -> Worker:
-    return place.worker(place.copy("reported", version="1"), 2, worker_health_attempts=30)
+def worker() -> t.Iterator[Worker]:
+    """In a place of its own: the first report tells of an environment that was made, not of one that another test left."""
+    place = Place()
+    yield place.worker(place.copy("reported", version="1"), 2, worker_health_attempts=30)
+    place.end()
 
 
 class TestOldForm:
