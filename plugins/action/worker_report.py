@@ -24,42 +24,57 @@ class ActionModule(ActionBase):
     """Reads what the role gathered on every host of the play and makes one report of it."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(("report_dir",))
+    _VALID_ARGS = frozenset(("phase", "verb", "name", "report_dir"))
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         """``{"report", "hosts": {name: {"success", "message"}}}``; for status and logs their own data in ``report``."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        hostvars = variables["hostvars"]
-        outcomes = {}
-        for host in variables["ansible_play_hosts_all"]:
-            outcome = hostvars[host].get("__worker_outcome")
-            if outcome and outcome["name"] == variables["__worker_outcome"]["name"] and not reports.is_lost(outcome):
-                outcomes[host] = outcome
-        verb, name = variables["__worker_outcome"]["verb"], variables["__worker_outcome"]["name"]
-        # Of the hosts that have told nothing some are only not yet at it: those of a later batch.
-        waiting = [] if verb in ("status", "logs") else variables["ansible_play_hosts"]
-        lost = [host for host in variables["ansible_play_hosts_all"] if host not in outcomes and host not in waiting]
-        text, data = make(verb, name, outcomes, lost)
-        say(f"REPORT [{verb}]", text)
-        if self._task.args.get("report_dir"):
-            result["written"] = write(str(self._task.args["report_dir"]), verb, data)
+        args = self._task.args
+        verb, name = str(args["verb"]), str(args["name"])
+        every = list(variables["ansible_play_hosts_all"])
+        outcomes = gathered(verb, every, variables["hostvars"])
+        if args.get("phase", "end") == "begin":
+            batch = list(variables["ansible_play_batch"])
+            say(f"{verb.upper()} [{name}]", report_text.announcement(verb, name, batch, len(every), bool(self._task.check_mode)))
+            data = reports.merge([reports.waiting_host(host, name, verb) for host in every])
+            first = not outcomes
+        else:
+            # Of the hosts that have told nothing some are only not yet at it: those of a later batch.
+            waiting = [host for host in variables["ansible_play_hosts"] if host not in outcomes]
+            text, data = make(verb, name, every, {host: each for host, each in outcomes.items() if not reports.is_lost(each)}, waiting)
+            say(f"REPORT [{verb}]", text)
+            first = True
+        # One of an earlier run is not to be taken for this one's.
+        if args.get("report_dir") and first:
+            result["written"] = write(str(args["report_dir"]), verb, data)
         messages = {
             each["host"]: {"success": each["success"], "message": report_text.host_message(each)} for each in data.get("hosts", []) if "success" in each
         }
         return {**result, "changed": False, "report": data, "hosts": messages}
 
 
-def make(verb: str, name: str, outcomes: t.Mapping[str, t.Any], lost: t.Sequence[str]) -> tuple[list[str], dict[str, t.Any]]:
-    """(lines for people, data for programs) of a verb on the worker ``name``. lost: hosts that are unreachable."""
+def gathered(verb: str, hosts: t.Sequence[str], hostvars: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What the hosts have told of this verb: an outcome of another one is of an earlier play."""
+    found = {host: hostvars[host].get("__worker_outcome") for host in hosts}
+    return {host: outcome for host, outcome in found.items() if outcome and outcome["verb"] == verb}
+
+
+def make(verb: str, name: str, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Any], waiting: t.Sequence[str]) -> tuple[list[str], dict[str, t.Any]]:
+    """(lines for people, data for programs) of a verb on the worker ``name``. waiting: hosts whose turn has not come; the others without outcome are lost."""
     now = datetime.datetime.now(datetime.timezone.utc)
+    lost = [host for host in hosts if host not in outcomes and host not in waiting]
     if verb == "status":
         data = reports.status(outcomes, lost)
-        return report_text.instance_table(data["hosts"], now), data
+        return report_text.status_lines(data, now), data
     if verb == "logs":
         rows = reports.merged_logs(outcomes)
         return [f"{row['time']:<32} {row['host']} {row['instance']}: {row['line']}" for row in rows], {"lines": rows}
-    data = reports.merge([reports.host_report(host, outcome) for host, outcome in outcomes.items()] + [reports.lost_host(host, name, verb) for host in lost])
+    rows = [
+        reports.host_report(host, outcomes[host]) if host in outcomes else (reports.lost_host if host in lost else reports.waiting_host)(host, name, verb)
+        for host in hosts
+    ]
+    data = reports.merge(rows)
     return report_text.lines(data, now), data
 
 

@@ -19,6 +19,21 @@ description:
 extends_documentation_fragment:
   - ew_ai.worker.attributes.info
 options:
+  phase:
+    description:
+      - V(begin) says what is about to be done, and writes a report that says that it is not finished, so that none of an earlier run is taken for it.
+      - V(end) reports.
+    type: str
+    choices: [begin, end]
+    default: end
+  verb:
+    description: What is done, such as V(deploy). What hosts have gathered for another verb is not reported.
+    type: str
+    required: true
+  name:
+    description: Name of the worker.
+    type: str
+    required: true
   report_dir:
     description: Directory on the controller that the JSON is written into, under the name of the verb.
     type: path
@@ -27,6 +42,8 @@ options:
 EXAMPLES = r"""
 - name: Report
   ew_ai.worker.worker_report:
+    verb: deploy
+    name: ew-worker
     report_dir: ./reports
   run_once: true
 """

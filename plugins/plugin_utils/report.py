@@ -30,9 +30,9 @@ STAGE_OF_ACTION = {
     "ew_worker_info": "health",
 }
 # The task of roles/worker/tasks/health.yml that only fails where the host itself got an answer.
-ASKED_OVER_NETWORK = "Ask over the network"
+ASKED_OVER_NETWORK = "[3/3] Ask over the network"
 # Tasks that are no module of ours, and one after which the new generation may well serve.
-STAGE_OF_TASK = {"Fail where nobody could ask over the network": "health"}
+STAGE_OF_TASK = {"Fail where nobody could ask over the network": "health", "Refuse where there is nothing to go back to": "instances"}
 CONCLUDED = "Conclude"
 UNREACHED = (
     "On the host itself the instances answer. Let the worker listen on the address in EW_BIND (or give it with worker_arguments and {bind}), "
@@ -47,6 +47,8 @@ DONE = {
     "restart": "restarted",
     "uninstall": "uninstalled",
 }
+# The verbs that worker_enabled: false switches off.
+SWITCHED_OFF = ("deploy", "reinstall")
 
 
 def failed_stage(outcome: Outcome) -> t.Optional[str]:
@@ -54,6 +56,8 @@ def failed_stage(outcome: Outcome) -> t.Optional[str]:
     failure = outcome["failure"]
     if not failure.get("result"):
         return None
+    if failure.get("hook"):
+        return str(failure["hook"]).split("_", 1)[1]
     by_action = STAGE_OF_ACTION.get(str(failure.get("action", "")).rsplit(".", 1)[-1], "preflight")
     return STAGE_OF_TASK.get(str(failure.get("task", "")), by_action)
 
@@ -80,6 +84,8 @@ def stages(outcome: Outcome) -> list[dict[str, t.Any]]:
     for name, results in stage_results(outcome).items():
         if not results and name != failed:
             continue
+        if name == failed == "instances":
+            results = [*results, *unfinished(outcome)]
         rows.append(
             {
                 "name": name,
@@ -93,10 +99,23 @@ def stages(outcome: Outcome) -> list[dict[str, t.Any]]:
     return rows
 
 
+def unfinished(outcome: Outcome) -> list[t.Mapping[str, t.Any]]:
+    """The failed call of ew_worker, where one failed: it carries what it did until then."""
+    trouble = outcome["failure"]
+    return [trouble["result"]] if trouble.get("result") and str(trouble.get("action", "")).endswith(".ew_worker") else []
+
+
 def failure_line(outcome: Outcome) -> str:
     """The first line of what went wrong."""
-    message = str(outcome["failure"].get("result", {}).get("msg", "")).strip()
+    message = failure_message(outcome)
     return message.splitlines()[0] if message else "The task failed without a message."
+
+
+def failure_message(outcome: Outcome) -> str:
+    """What went wrong; a hook's own words behind the hook's name."""
+    trouble = outcome["failure"]
+    message = str(trouble.get("result", {}).get("msg", "")).strip()
+    return f"The hook {trouble['hook']} failed: {message}" if trouble.get("hook") else message
 
 
 def steps(outcome: Outcome, rows: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
@@ -220,7 +239,7 @@ def failure(host: str, outcome: Outcome) -> t.Optional[dict[str, t.Any]]:
     result = outcome["failure"]["result"]
     remedy = str(result.get("remedy", ""))
     # Modules end their message with the remedy; here it stands by itself.
-    message = str(result.get("msg", "")).strip().removesuffix(remedy).rstrip()
+    message = failure_message(outcome).removesuffix(remedy).rstrip()
     if outcome["failure"].get("task") == ASKED_OVER_NETWORK and result.get("targets"):
         remedy = UNREACHED
     if stage in ("instances", "health"):
@@ -246,11 +265,13 @@ def restored(outcome: Outcome) -> str:
     found = outcome["restored"]
     if outcome["failure"].get("task") == CONCLUDED:
         return "What serves now could not be recorded: mend that, and run the same command again."
-    if not found:
+    if found.get("tried") and not found["success"]:
+        return f"The previous generation could NOT be brought back: {found['msg']}"
+    if not any(each.get("changed") or each.get("actions") for each in [*outcome["applied"], *unfinished(outcome)]):
         return "Nothing that serves was touched."
-    if not found["success"]:
-        return f"The previous generation could NOT be brought back: {found.get('msg', '')}"
-    if found.get("generation") is None:
+    if not found.get("tried"):
+        return "The generation is the same as before; the table shows what became of its instances."
+    if found["generation"] is None:
         return "There was no previous generation; the new instances were stopped."
     return f"Generation {found['generation']} serves again."
 
@@ -260,7 +281,9 @@ def host_report(host: str, outcome: Outcome) -> dict[str, t.Any]:
     rows = stages(outcome)
     trouble = failure(host, outcome)
     verb = DONE.get(outcome["verb"], outcome["verb"])
-    if trouble:
+    if not outcome["enabled"] and outcome["verb"] in SWITCHED_OFF:
+        message = f"worker_enabled is false: nothing is done on {host}. Set worker_enabled: true (or EW_SELF_DEPLOY_ENABLED=true) to deploy."
+    elif trouble:
         message = f"{outcome['name']} was not {verb} on {host}: {trouble['message'].splitlines()[0] if trouble['message'] else trouble['code']}"
     elif outcome["check_mode"]:
         message = f"{outcome['name']} would be {verb} on {host}"
@@ -284,9 +307,8 @@ def host_report(host: str, outcome: Outcome) -> dict[str, t.Any]:
     }
 
 
-def lost_host(host: str, name: str, verb: str) -> dict[str, t.Any]:
-    """The report of a host that could not be reached any more before it told anything."""
-    message = f"{name} was not {DONE.get(verb, verb)} on {host}: the host could not be reached any more."
+def absent_host(host: str, message: str, trouble: t.Optional[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """The report of a host that has told nothing."""
     return {
         "host": host,
         "success": False,
@@ -300,20 +322,37 @@ def lost_host(host: str, name: str, verb: str) -> dict[str, t.Any]:
         "environment": None,
         "instances": [],
         "gapMs": None,
-        "failure": {
-            "code": "unreachable",
-            "stage": "unknown",
-            "message": message,
-            "remedy": f"See whether it answers: ansible {host} -m ping; what runs there says the status playbook. Then run the same command again.",
-            "logs": [],
-            "restored": "What became of its instances is not known.",
-        },
+        "failure": trouble,
     }
 
 
+def lost_host(host: str, name: str, verb: str) -> dict[str, t.Any]:
+    """The report of a host that could not be reached, from the start or any more."""
+    message = f"{name} was not {DONE.get(verb, verb)} on {host}: the host could not be reached."
+    trouble = {
+        "code": "unreachable",
+        "stage": "unknown",
+        "message": message,
+        "remedy": f"See whether it answers: ansible {host} -m ping; the status playbook shows what runs there. Then run the same command again.",
+        "logs": [],
+        "restored": "What became of its instances is not known.",
+    }
+    return absent_host(host, message, trouble)
+
+
+def waiting_host(host: str, name: str, verb: str) -> dict[str, t.Any]:
+    """The report of a host whose turn has not come, and never does where a host before it fails."""
+    return absent_host(host, f"{name} was not {DONE.get(verb, verb)} on {host}: its turn has not come.", None)
+
+
+def is_waiting(each: t.Mapping[str, t.Any]) -> bool:
+    """Whether the row is that of a host whose turn has not come."""
+    return not each["success"] and each["failure"] is None
+
+
 def is_lost(outcome: Outcome) -> bool:
-    """Whether the host was unreachable for the one module that status and logs begin with, which they pass over."""
-    return any((outcome.get(part) or {}).get("unreachable", False) for part in ("found", "log"))
+    """Whether the host was unreachable for the module that its verb begins with."""
+    return any((outcome.get(part) or {}).get("unreachable", False) for part in ("found", "log", "preflight"))
 
 
 def merge(hosts: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
@@ -332,9 +371,21 @@ def merge(hosts: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
 
 
 def tally(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """``1 of 2 hosts succeeded; failed: b``."""
-    bad = [each["host"] for each in hosts if not each["success"]]
-    return f"{len(hosts) - len(bad)} of {len(hosts)} hosts succeeded" + (f"; failed: {', '.join(bad)}" if bad else "")
+    """``1 of 2 hosts succeeded; failed: b``; ``1 of 3 hosts succeeded; not reached: b, c``."""
+    good = [each["host"] for each in hosts if each["success"]]
+    waiting = [each["host"] for each in hosts if is_waiting(each)]
+    bad = [each["host"] for each in hosts if not each["success"] and not is_waiting(each)]
+    rest = [("failed", bad), ("not reached", waiting)]
+    return "; ".join([f"{len(good)} of {len(hosts)} hosts succeeded", *(f"{word}: {', '.join(names)}" for word, names in rest if names)])
+
+
+def releases(hosts: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
+    """The hosts by the release that their run was about, where there is more than one."""
+    found: dict[str, list[str]] = {}
+    for each in hosts:
+        if each["success"] and each["release"]:
+            found.setdefault(each["release"], []).append(each["host"])
+    return found if len(found) > 1 else {}
 
 
 def merge_step(name: str, hosts: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
@@ -359,18 +410,23 @@ def status(hosts: t.Mapping[str, Outcome], unreachable: t.Sequence[str]) -> dict
     rows = [host_status(host, outcome) for host, outcome in hosts.items()]
     first = rows[0] if rows else {}
     top = {key: first.get(key) for key in ("enabled", "initialized", "workerPort", "condaEnvName", "workerDir")}
-    return {**top, "hosts": [*rows, *({"host": host, "reachable": False, "instances": []} for host in unreachable)]}
+    return {**top, "hosts": [*rows, *({"host": host, "reachable": False, "error": "", "generations": [], "instances": []} for host in unreachable)]}
 
 
 def host_status(host: str, outcome: Outcome) -> dict[str, t.Any]:
     """One host's part of the status."""
     active = outcome["found"].get("active") or {}
+    rows = instance_rows(outcome)
+    told = dict(outcome["status"])
+    if rows and rows[0].get("ports"):
+        told["workerPort"] = rows[0]["ports"][0]
     return {
         "host": host,
         "reachable": True,
+        "error": failure_message(outcome),
         "enabled": outcome["enabled"],
         "initialized": bool(outcome["enabled"] and active),
-        **outcome["status"],
+        **told,
         "generation": active.get("number"),
         "release": active.get("release", {}).get("id"),
         "environment": active.get("environment", {}).get("prefix"),
@@ -379,7 +435,7 @@ def host_status(host: str, outcome: Outcome) -> dict[str, t.Any]:
             {"number": each["number"], "verdict": each["verdict"]["status"], "release": each["release"]["id"]}
             for each in outcome["found"].get("generations", [])
         ],
-        "instances": instance_rows(outcome),
+        "instances": rows,
     }
 
 

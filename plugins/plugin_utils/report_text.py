@@ -11,7 +11,7 @@ import os
 import typing as t
 
 from . import table
-from .report import STEPS, tally
+from .report import STEPS, is_waiting, releases, tally
 
 
 def instance_table(hosts: t.Sequence[t.Mapping[str, t.Any]], now: datetime.datetime) -> list[str]:
@@ -20,6 +20,8 @@ def instance_table(hosts: t.Sequence[t.Mapping[str, t.Any]], now: datetime.datet
     for each in hosts:
         if each.get("reachable") is False:
             rows.append([each["host"], "-", "unreachable", *["-"] * 8])
+        elif each.get("error"):
+            rows.append([each["host"], "-", "unknown", *["-"] * 8])
         elif not each["instances"]:
             rows.append([each["host"], "-", "not deployed", *["-"] * 8])
         rows.extend(instance_cells(each["host"], row, now) for row in each["instances"])
@@ -44,11 +46,31 @@ def instance_cells(host: str, row: t.Mapping[str, t.Any], now: datetime.datetime
     ]
 
 
+def status_lines(report: t.Mapping[str, t.Any], now: datetime.datetime) -> list[str]:
+    """The table, then what could not be read, and the generations to which a rollback can go; hosts with the same ones in one line."""
+    text = instance_table(report["hosts"], now)
+    text += [f"{each['host']}: {each['error']}" for each in report["hosts"] if each["error"]]
+    alike: dict[str, list[str]] = {}
+    for each in report["hosts"]:
+        known = [f"{row['number']}{' active' if row['number'] == each['generation'] else ''} {row['verdict']} {row['release']}" for row in each["generations"]]
+        if known:
+            alike.setdefault("; ".join(known), []).append(each["host"])
+    return text + ([""] if alike else []) + [f"generations on {', '.join(hosts)}: {known}" for known, hosts in alike.items()]
+
+
+def announcement(verb: str, name: str, batch: t.Sequence[str], total: int, check: bool) -> list[str]:
+    """What is about to be done, and where."""
+    of_all = f" ({len(batch)} of {total} hosts)" if total > len(batch) else ""
+    return [f"{name} on {', '.join(batch)}{of_all}{': check mode, nothing is changed' if check else ''}"]
+
+
 def lines(report: t.Mapping[str, t.Any], now: datetime.datetime) -> list[str]:
     """The report as people read it."""
     text = []
     names = list(STEPS)
     for each in report["hosts"]:
+        if is_waiting(each):
+            continue
         text.append(f"{each['host']}: {'ok' if each['success'] else 'FAILED'} - {each['message']}")
         for step in each["steps"]:
             # The first line of a failed host has said why.
@@ -60,8 +82,17 @@ def lines(report: t.Mapping[str, t.Any], now: datetime.datetime) -> list[str]:
             text.extend(failure_lines(each["failure"]))
     if any(each["instances"] for each in report["hosts"]):
         text += ["", *instance_table([each for each in report["hosts"] if each["instances"]], now)]
-    end = f"SUCCESS: {report['message']}" if report["success"] else f"FAILURE: {tally(report['hosts'])}"
-    return [*text, "", f"{end} ({report['durationMs']}ms)"]
+    mixed = [f"{release} on {', '.join(hosts)}" for release, hosts in releases(report["hosts"]).items()]
+    if mixed:
+        text += ["", f"Attention, not all hosts have the same release: {'; '.join(mixed)}"]
+    return [*text, "", f"{outcome_word(report)}: {report['message'] if report['success'] else tally(report['hosts'])} ({report['durationMs']}ms)"]
+
+
+def outcome_word(report: t.Mapping[str, t.Any]) -> str:
+    """SUCCESS, FAILURE, or SO FAR while the turn of some hosts has not come and none has failed."""
+    if report["success"]:
+        return "SUCCESS"
+    return "SO FAR" if all(each["success"] or is_waiting(each) for each in report["hosts"]) else "FAILURE"
 
 
 def failure_lines(trouble: t.Mapping[str, t.Any]) -> list[str]:

@@ -179,8 +179,12 @@ class Worker:
     ) -> Running:
         """Start a playbook. prefix: a command that runs ansible-playbook."""
         reports = pathlib.Path(tempfile.mkdtemp(prefix="report-", dir=self.place.home))
-        variables_ = {**self.place.environ(), **({"PYTHONPATH": str(TRACE), "RUN_TRACE": trace} if trace else {}), **(environ or {})}
-        return Running([*prefix, *self.command(verb, reports, check, **variables)], variables_, reports / f"{verb}.json", trace)
+        return self.launch([*prefix, *self.command(verb, reports, check, **variables)], reports / f"{verb}.json", trace, environ)
+
+    def launch(self, command: t.Sequence[str], report: pathlib.Path, trace: str = "", environ: t.Optional[t.Mapping[str, str]] = None) -> Running:
+        """Start a command that was made from that of a verb. report: where its playbook writes one."""
+        variables = {**self.place.environ(), **({"PYTHONPATH": str(TRACE), "RUN_TRACE": trace} if trace else {}), **(environ or {})}
+        return Running(command, variables, report, trace)
 
     def run(self, verb: str, check: bool = False, **variables: t.Any) -> Run:
         """Run a playbook to its end."""

@@ -137,7 +137,7 @@ def test_failure_ends_the_steps_where_it_happened(action: str, stage: str, steps
 
 def test_failure_tells_code_log_lines_remedy_and_what_serves() -> None:
     logs = {"logs": {"0": [{"time": "2026-01-02T03:04:06Z", "line": "second"}, {"time": "2026-01-02T03:04:05Z", "line": "first"}]}}
-    one = report.host_report("a", failing("grpc_health", log=logs, restored={"success": True, "generation": 1}))
+    one = report.host_report("a", failing("grpc_health", log=logs, restored={"tried": True, "success": True, "generation": 1, "msg": ""}))
     assert report_text.lines(report.merge([one]), NOW)[:10] == [
         "a: FAILED - ew-worker was not deployed on a: It broke: badly.",
         "  [1/3] environment  ok     Environment e-f-1 created with rattler (3120ms)",
@@ -166,16 +166,50 @@ def test_a_remedy_is_told_once() -> None:
     assert (told["message"], told["remedy"]) == ("No way.", "Run this.")
 
 
+BACK = {"tried": True, "success": True, "generation": 1, "msg": ""}
+SAME = "The generation is the same as before; the table shows what became of its instances."
+PARTIAL = {"msg": "no", "actions": [{"what": "instance", "id": "ew-worker@0", "status": "restarted"}]}
+
+
 @pytest.mark.parametrize(
-    ("restored", "words"),
+    ("changes", "words"),
     [
-        ({}, "Nothing that serves was touched."),
-        ({"success": True, "generation": None}, "There was no previous generation; the new instances were stopped."),
-        ({"success": False, "msg": "no"}, "The previous generation could NOT be brought back: no"),
+        ({"restored": BACK}, "Generation 1 serves again."),
+        ({"restored": {**BACK, "generation": None}}, "There was no previous generation; the new instances were stopped."),
+        ({"restored": {**BACK, "success": False, "msg": "0: no"}}, "The previous generation could NOT be brought back: 0: no"),
+        ({"restored": {**BACK, "success": False, "msg": "0: no"}, "applied": []}, "The previous generation could NOT be brought back: 0: no"),
+        ({"restored": {}, "applied": []}, "Nothing that serves was touched."),
+        ({"restored": BACK, "applied": [{"changed": False}]}, "Nothing that serves was touched."),
+        ({"restored": {**BACK, "tried": False}}, SAME),
+        ({"restored": {}, "applied": [], "failure": {"action": "ew_ai.worker.ew_worker", "result": PARTIAL}}, SAME),
+        ({"restored": {}, "applied": [], "failure": {"action": "ew_ai.worker.grpc_health", "result": PARTIAL}}, "Nothing that serves was touched."),
     ],
 )
-def test_what_became_of_the_previous_generation(restored: dict[str, t.Any], words: str) -> None:
-    assert report.restored(outcome(restored=restored)) == words
+def test_what_became_of_the_previous_generation(changes: dict[str, t.Any], words: str) -> None:
+    assert report.restored(outcome(**changes)) == words
+
+
+def test_what_a_failed_call_did_is_among_the_actions_of_its_stage() -> None:
+    rows = report.stages(outcome(applied=[], failure={"action": "ew_ai.worker.ew_worker", "result": PARTIAL}))
+    assert {row["name"]: row["actions"] for row in rows}["instances"] == PARTIAL["actions"]
+
+
+@pytest.mark.parametrize(("hook", "stage"), [("before_environment", "environment"), ("after_health", "health"), ("after_preflight", "preflight")])
+def test_a_failed_hook_is_told_by_its_point_and_stage(hook: str, stage: str) -> None:
+    one = report.host_report("a", outcome(failure={"hook": hook, "task": "drain", "action": "ansible.builtin.uri", "result": {"msg": "no answer"}}))
+    assert one["failure"]["stage"] == stage
+    assert one["failure"]["message"] == f"The hook {hook} failed: no answer"
+    assert [row["name"] for row in one["stages"] if not row["success"]] == [stage]
+
+
+def test_a_deploy_that_is_switched_off_is_told() -> None:
+    nothing: dict[str, t.Any] = {
+        name: {} for name in ("preflight", "toolchain", "release", "environment", "generation", "record", "call", "verified", "finished")
+    }
+    one = report.host_report("a", outcome(enabled=False, applied=[], **nothing))
+    assert one["success"] is True
+    assert one["steps"] == one["stages"] == []
+    assert one["message"].startswith("worker_enabled is false: nothing is done on a.")
 
 
 def test_gap_is_from_the_stop_to_the_first_good_answer() -> None:
@@ -241,6 +275,25 @@ def test_status_keeps_the_old_keys_of_the_first_host() -> None:
     assert [(each["host"], each["reachable"]) for each in data["hosts"]] == [("a", True), ("b", False)]
 
 
+def test_status_tells_the_port_of_the_first_instance() -> None:
+    assert report.host_status("a", outcome(call={"instances": [instance(ports=[6000])]}))["workerPort"] == 6000
+    assert report.host_status("a", outcome(call={}))["workerPort"] == 50051
+
+
+def test_status_tells_what_could_not_be_read_and_the_generations_of_hosts_that_are_alike() -> None:
+    generations = [
+        {"number": number, "verdict": {"status": verdict}, "release": {"id": release}, "environment": {}}
+        for number, verdict, release in ((1, "healthy", "r1"), (2, "failed", "r2"), (3, "healthy", "r3"))
+    ]
+    found = {"active": generations[2], "generations": generations, "lease": None}
+    broken = outcome(failure={"result": {"msg": "state.json is not valid JSON."}}, call={}, verified={})
+    data = report.status({"a": outcome(found=found), "b": outcome(found=found), "c": broken}, ["d"])
+    text = report_text.status_lines(data, NOW)
+    assert "generations on a, b: 1 healthy r1; 2 failed r2; 3 active healthy r3" in text
+    assert "c: state.json is not valid JSON." in text
+    assert [line.split()[2] for line in text if line.startswith(("c  ", "d  "))] == ["unknown", "unreachable"]
+
+
 @pytest.mark.parametrize(("enabled", "active"), [(False, {"number": 1}), (True, None)])
 def test_status_of_a_disabled_or_absent_worker(enabled: bool, active: t.Optional[dict[str, t.Any]]) -> None:
     assert report.host_status("a", outcome(enabled=enabled, found={"active": active}))["initialized"] is False
@@ -250,12 +303,13 @@ def test_status_of_a_disabled_or_absent_worker(enabled: bool, active: t.Optional
     ("task", "action", "stage", "restored"),
     [
         ("Fail where nobody could ask over the network", "ansible.builtin.fail", "health", "Nothing that serves was touched."),
+        ("Refuse where there is nothing to go back to", "ansible.builtin.fail", "instances", "Nothing that serves was touched."),
         ("Conclude", "ew_ai.worker.worker_generation", "instances", "What serves now could not be recorded: mend that, and run the same command again."),
         ("Refuse where nothing is deployed", "ansible.builtin.fail", "preflight", "Nothing that serves was touched."),
     ],
 )
 def test_stages_of_what_is_no_stage_of_its_own(task: str, action: str, stage: str, restored: str) -> None:
-    failed = report.failure("a", outcome(failure={"task": task, "action": action, "result": {"msg": "no"}}, restored={}))
+    failed = report.failure("a", outcome(failure={"task": task, "action": action, "result": {"msg": "no"}}, restored={}, applied=[]))
     assert failed is not None
     assert (failed["stage"], failed["restored"]) == (stage, restored)
 
@@ -264,13 +318,38 @@ def test_a_host_that_was_lost_on_the_way_is_a_failure_of_the_whole_run() -> None
     data = report.merge([report.host_report("a", outcome()), report.lost_host("b", "ew-worker", "deploy")])
     assert (data["success"], data["message"]) == (False, "1 of 2 hosts succeeded; failed: b")
     text = report_text.lines(data, NOW)
-    assert "b: FAILED - ew-worker was not deployed on b: the host could not be reached any more." in text
+    assert "b: FAILED - ew-worker was not deployed on b: the host could not be reached." in text
     assert any("ansible b -m ping" in line for line in text)
     assert report.merge([report.lost_host("b", "ew-worker", "deploy")])["success"] is False
 
 
+def test_hosts_whose_turn_has_not_come_keep_the_run_from_being_a_success() -> None:
+    waiting = [report.waiting_host(host, "ew-worker", "deploy") for host in ("b", "c")]
+    so_far = report.merge([report.host_report("a", outcome()), *waiting])
+    assert (so_far["success"], so_far["message"]) == (False, "1 of 3 hosts succeeded; not reached: b, c")
+    text = report_text.lines(so_far, NOW)
+    assert text[-1] == "SO FAR: 1 of 3 hosts succeeded; not reached: b, c (1000ms)"
+    assert not any(line.startswith(("b:", "c:")) for line in text)
+    failed = report.merge([report.host_report("a", failing("ew_worker")), *waiting])
+    assert report_text.lines(failed, NOW)[-1] == "FAILURE: 0 of 3 hosts succeeded; failed: a; not reached: b, c (1000ms)"
+
+
+def test_hosts_with_different_releases_are_told() -> None:
+    other = report.host_report("b", outcome(record={"number": 3, "release": {"id": "r1"}, "environment": {}}))
+    text = report_text.lines(report.merge([report.host_report("a", outcome()), other]), NOW)
+    assert "Attention, not all hosts have the same release: r2 on a; r1 on b" in text
+    assert not any("Attention" in line for line in report_text.lines(report.merge([report.host_report("a", outcome())]), NOW))
+
+
 @pytest.mark.parametrize(
-    ("changes", "lost"), [({}, False), ({"found": {"unreachable": True}}, True), ({"log": {"unreachable": True}}, True), ({"found": {"active": None}}, False)]
+    ("changes", "lost"),
+    [
+        ({}, False),
+        ({"found": {"unreachable": True}}, True),
+        ({"preflight": {"unreachable": True}}, True),
+        ({"log": {"unreachable": True}}, True),
+        ({"found": {"active": None}}, False),
+    ],
 )
 def test_an_unreachable_host_is_told_from_one_where_nothing_is_deployed(changes: dict[str, t.Any], lost: bool) -> None:
     assert report.is_lost(outcome(**changes)) is lost
