@@ -15,6 +15,7 @@ from ..actions import Actions
 from ..errors import OptionError, WorkerError
 from ..files import locked
 from ..layout import Layout, WorkerLayout
+from ..salt import make_salt, read_salt
 from . import apply, options, plan, process, rows
 from .base import Supervisor, make_directory
 from .choose import choose
@@ -50,13 +51,13 @@ def manage(params: options.Params, check_mode: bool, warn: t.Callable[[str], Non
     """The result of ew_worker. warn: takes a sentence. Raises WorkerError, which carries what was done until then."""
     layout = options.worker_layout(params)
     if check_mode:
-        return _told(_look(params, layout, process.read_salt(layout.salt), warn))
+        return _told(_look(params, layout, read_salt(layout.salt), warn))
     if params["state"] == "absent" and not os.path.isdir(layout.home):
         look = _look(params, layout, b"", warn)
         return _told(look) if not look.found and not look.shared.files else _done(params, look)
     make_directory(Layout(layout.root).locks)
     with locked(os.path.join(Layout(layout.root).locks, f"worker-{layout.name}.lock"), _LOCK_TIMEOUT, f"worker {layout.name}"):
-        return _done(params, _look(params, layout, process.read_salt(layout.salt), warn))
+        return _done(params, _look(params, layout, read_salt(layout.salt), warn))
 
 
 def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Callable[[str], None]) -> Look:
@@ -171,7 +172,7 @@ def _done(params: options.Params, look: Look) -> dict[str, t.Any]:
         _check_host(look.spec)
         written = [file.path for one in look.wanted for file in one.files]
         apply.make_home(look.layout, any(path.startswith(look.layout.secrets) for path in written))
-        _want(look, process.make_salt(look.layout.salt))
+        _want(look, make_salt(look.layout.salt))
     plan_ = look.make_plan()
     tracker = Actions()
     _differ(look, plan_, tracker)

@@ -4,7 +4,7 @@
 
 """What an instance's process gets: its arguments, its variables, and the digest of all that has an effect on it.
 
-Pure functions, but for the salt's file. Needs nothing of Ansible.
+Pure functions. Needs nothing of Ansible.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ import hmac
 import json
 import os
 import re
-import secrets
 import typing as t
 
 from ..errors import OptionError
-from ..files import write_text
 from .model import (
     CACHE_DIR,
     EFFECTIVE,
@@ -136,21 +134,3 @@ def _without_empty(value: t.Any) -> t.Any:
         kept = {name: _without_empty(each) for name, each in value.items()}
         return {name: each for name, each in kept.items() if each not in (None, "", [], {})}
     return [_without_empty(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def read_salt(path: str) -> bytes:
-    """The worker's salt; empty where there is none yet, with which no recorded digest can agree."""
-    try:
-        with open(path, encoding="ascii") as handle:
-            return bytes.fromhex(handle.read().strip())
-    except (FileNotFoundError, ValueError):
-        return b""
-
-
-def make_salt(path: str) -> bytes:
-    """The worker's salt, written first where there is none (mode 0600)."""
-    salt = read_salt(path)
-    if not salt:
-        salt = secrets.token_bytes(32)
-        write_text(path, salt.hex() + "\n", 0o600)
-    return salt

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import typing as t
 
 import pytest
@@ -121,14 +120,3 @@ def test_the_digest_sees_what_arrives_and_not_how_it_was_given() -> None:
 def test_the_digest_of_this_version_is_that_of_the_last() -> None:
     """A change of this value restarts every worker at an upgrade of the collection: make it only on purpose."""
     assert digest() == "832a966ac3c12846dccc0289c2ef9910"
-
-
-def test_the_salt_is_made_once(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "salt"
-    assert process.read_salt(str(path)) == b""
-    salt = process.make_salt(str(path))
-    assert len(salt) == 32
-    assert process.make_salt(str(path)) == process.read_salt(str(path)) == salt
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text("broken")
-    assert process.read_salt(str(path)) == b""
