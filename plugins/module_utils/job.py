@@ -30,7 +30,7 @@ from ansible.module_utils.common.parameters import remove_values
 
 from .errors import WorkerError
 from .files import read_json, read_text, write_json
-from .processes import descendants, is_alive
+from .processes import descendants, is_alive, start_ticks
 from .progress import Progress, silent
 from .redact import redact
 from .run import describe_exit, tail
@@ -87,7 +87,7 @@ class Job:
         keeper = os.fork()
         if keeper == 0:
             return self._become(path)
-        handle = {"path": path, "pid": keeper, "start": start_time(keeper), "attached": False}
+        handle = {"path": path, "pid": keeper, "start": start_ticks(keeper), "attached": False}
         write_json(os.path.join(path, "handle"), {**handle, "attached": True}, 0o600)
         _print(json.dumps({"changed": False, KEY: handle}))
         # Not by SystemExit: Ansible's wrapper would take away the files that the job imports from.
@@ -135,14 +135,7 @@ class _Log:
 
 def is_at_work(handle: t.Any) -> bool:
     """Whether the keeper that the handle names is alive: the same process, not one that got its number later."""
-    return isinstance(handle, dict) and handle.get("start") is not None and start_time(handle.get("pid", 0)) == handle["start"]
-
-
-def start_time(pid: int) -> t.Optional[int]:
-    """When the process started (ticks since boot), or None where there is none or it has ended."""
-    text = read_text(f"/proc/{pid}/stat")
-    fields = text.rpartition(")")[2].split() if text else []
-    return None if not fields or fields[0] in "ZX" else int(fields[19])
+    return isinstance(handle, dict) and handle.get("start") is not None and start_ticks(handle.get("pid", 0)) == handle["start"]
 
 
 def end_jobs(directory: str) -> None:

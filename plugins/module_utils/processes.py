@@ -54,10 +54,17 @@ def read_process(pid: int) -> t.Optional[Process]:
     )
 
 
-def is_alive(pid: int, start_ticks: t.Optional[int] = None) -> bool:
-    """Whether the process runs (a zombie does not) and, with start_ticks, is still the same one."""
-    process = read_process(pid)
-    return process is not None and process.state not in "ZX" and start_ticks in (None, process.start_ticks)
+def start_ticks(pid: int) -> t.Optional[int]:
+    """When the process started, in clock ticks after boot; None where there is none or it has ended (a zombie has)."""
+    stat = _read(pid, "stat")
+    fields = stat[stat.rindex(")") + 2 :].split() if stat else []
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def is_alive(pid: int, ticks: t.Optional[int] = None) -> bool:
+    """Whether the process runs and, with the ticks at which it started, is still the same one."""
+    found = start_ticks(pid)
+    return found is not None and ticks in (None, found)
 
 
 def command(pid: int) -> str:
@@ -99,6 +106,33 @@ def as_owner(pid: int) -> t.Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(group)
+
+
+def users_of(directory: str) -> list[tuple[int, str]]:
+    """(pid, command) of every process with its working directory, its program or a mapped file in the directory, or told to run from it.
+
+    Of processes that belong to others only root sees enough; they are passed over.
+    """
+    real = os.path.realpath(directory)
+    found = []
+    for pid in all_pids():
+        with as_owner(pid):
+            if _is_in(pid, real):
+                found.append((pid, command(pid)))
+    return found
+
+
+def _is_in(pid: int, directory: str) -> bool:
+    below = os.path.join(directory, "")
+    for link in ("cwd", "exe"):
+        with contextlib.suppress(OSError):
+            if (os.readlink(f"/proc/{pid}/{link}") + os.sep).startswith(below):
+                return True
+    if f" {below}" in (_read(pid, "maps") or ""):
+        return True
+    # A child of a worker has its variables, whatever program it is.
+    variables = f"\0{_read(pid, 'environ') or ''}\0"
+    return any(f"\0{name}={directory}\0" in variables for name in ("EW_RELEASE", "EW_ENVIRONMENT"))
 
 
 def all_pids() -> list[int]:

@@ -163,7 +163,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.job import end_jobs
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
 from ansible_collections.ew_ai.worker.plugins.module_utils.names import check_name, check_root
-from ansible_collections.ew_ai.worker.plugins.module_utils.release.in_use import processes_in
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import users_of
 
 EMPTY: dict[str, t.Any] = {"generation": None, "new": False, "previous": None, "pruned": [], "last": False}
 
@@ -237,7 +237,7 @@ class GenerationManager:
         staying = {path for each in kept for path in paths_of(each)}
 
         def stays(record: states.Record) -> bool:
-            return record["number"] in numbers or any(processes_in(path) for path in paths_of(record) - staying)
+            return record["number"] in numbers or any(users_of(path) for path in paths_of(record) - staying)
 
         return {**state, "generations": [each for each in state["generations"] if stays(each)]}
 

@@ -16,7 +16,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.job import start_time
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import start_ticks
 from tests.integration.action_driver import Play
 
 NAME = "ansible.legacy.gated_work"
@@ -60,7 +60,7 @@ def case(tmp_path: pathlib.Path) -> t.Iterator[Case]:
     yield case
     for worker, keeper in case.pids():
         for pid in (worker, keeper):
-            if start_time(pid) is not None and b"gated_work" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+            if start_ticks(pid) is not None and b"gated_work" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
 
 
@@ -135,8 +135,8 @@ def test_a_killed_controller_leaves_the_work_going_and_the_next_run_finds_it(cas
         read_until(process, "| begins with")
         kill_play(process)
     ((worker, keeper),) = case.pids()
-    assert start_time(worker) is not None
-    assert start_time(keeper) is not None
+    assert start_ticks(worker) is not None
+    assert start_ticks(keeper) is not None
     play = case.play()
     with play.start() as process:
         seen = read_until(process, "| begins with")

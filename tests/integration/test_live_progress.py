@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.job import start_time
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import start_ticks
 from tests.integration.action_driver import Play
 from tests.integration.local_packages import local_channel, python_version, write_source_package
 from tests.integration.test_jobs import kill_play, read_until
@@ -66,7 +66,7 @@ def test_an_environment_whose_controller_is_killed(tmp_path: pathlib.Path) -> No
         read_until(process, "| install the requirements")
         kill_play(process)
     (handle,) = (json.loads(path.read_text()) for path in tmp_path.glob("root/jobs/*/handle"))
-    assert start_time(handle["pid"]) == handle["start"], "the build goes on"
+    assert start_ticks(handle["pid"]) == handle["start"], "the build goes on"
     again = play()
     with again.start() as process:
         seen = read_until(process, "| install the requirements")

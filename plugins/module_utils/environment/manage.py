@@ -14,6 +14,7 @@ import typing as t
 from ..actions import Actions
 from ..errors import WorkerError
 from ..files import locked
+from ..processes import users_of
 from ..progress import Begin, Progress, silent
 from .activation import base_activation
 from .build import Means, build, remove_prefix
@@ -22,7 +23,7 @@ from .content import fingerprint as fingerprint_of
 from .leftovers import end_orphans
 from .place import Place
 from .plan import Plan, plan_absent, plan_present
-from .prefixes import find, users_of
+from .prefixes import find
 from .record import Found, look
 from .specs import spec_name
 

@@ -2,14 +2,13 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Which prefixes of a place are on disk, and who uses one."""
+"""Which prefixes of a place are on disk."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 
-from ..processes import all_pids, command
 from .place import Place
 from .record import Found, look
 
@@ -27,17 +26,4 @@ def find(place: Place) -> list[Found]:
             path = os.path.join(place.envs, bare)
             if parsed is not None and all(each.path != path for each in found):
                 found.append(look(path, parsed[1]))
-    return found
-
-
-def users_of(path: str) -> list[tuple[int, str]]:
-    """(pid, command line) of the processes whose program or working directory is below ``path``, as far as we may see them."""
-    found: list[tuple[int, str]] = []
-    inside = os.path.realpath(path) + os.sep
-    for pid in all_pids():
-        for name in ("exe", "cwd"):
-            with contextlib.suppress(OSError):
-                if (os.readlink(f"/proc/{pid}/{name}") + os.sep).startswith(inside):
-                    found.append((pid, command(pid)))
-                    break
     return found

@@ -6,49 +6,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import typing as t
 
 from ..errors import WorkerError
 from ..files import read_json
 from ..layout import Layout
-
-
-def processes_in(directory: str, proc: str = "/proc") -> list[tuple[int, str]]:
-    """(pid, command) of every process that has its working directory, a mapped file or ``EW_RELEASE`` in the directory.
-
-    Of processes that belong to others only root sees enough; they are passed over.
-    """
-    found = []
-    for name in os.listdir(proc):
-        if name.isdigit() and _is_in(os.path.join(proc, name), os.path.realpath(directory)):
-            found.append((int(name), _command(os.path.join(proc, name))))
-    return sorted(found)
-
-
-def _is_in(process: str, directory: str) -> bool:
-    below = os.path.join(directory, "")
-    for link in ("cwd", "exe"):
-        with contextlib.suppress(OSError):
-            target = os.readlink(os.path.join(process, link))
-            if target == directory or target.startswith(below):
-                return True
-    if f" {below}".encode() in _content(os.path.join(process, "maps")):
-        return True
-    return b"\0EW_RELEASE=" + os.fsencode(directory) + b"\0" in b"\0" + _content(os.path.join(process, "environ")) + b"\0"
-
-
-def _content(path: str) -> bytes:
-    try:
-        with open(path, "rb") as handle:
-            return handle.read()
-    except OSError:
-        return b""
-
-
-def _command(process: str) -> str:
-    return _content(os.path.join(process, "cmdline")).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")[:200]
+from ..processes import users_of
 
 
 def generations_with(layout: Layout, release: str) -> list[str]:
@@ -84,7 +48,7 @@ def refuse_in_use(layout: Layout, release: str) -> None:
             f"Release {release} belongs to a generation in {', '.join(states)}.",
             "Remove that generation first (worker_generation), or let a deploy prune it.",
         )
-    processes = processes_in(os.path.join(layout.releases, release))
+    processes = users_of(os.path.join(layout.releases, release))
     if processes:
-        names = "; ".join(f"pid {pid} ({command})" for pid, command in processes[:5])
+        names = "; ".join(f"pid {pid} ({command[:200]})" for pid, command in processes[:5])
         raise WorkerError("in_use", f"Release {release} is in use by {names}.", "Stop these processes first.", processes=[pid for pid, command in processes])

@@ -20,7 +20,8 @@ from ansible.plugins.connection.local import Connection as Local
 from ansible.plugins.connection.ssh import Connection as Ssh
 
 from ansible_collections.ew_ai.worker.plugins.module_utils import job as jobs
-from ansible_collections.ew_ai.worker.plugins.module_utils.job import is_at_work, start_time
+from ansible_collections.ew_ai.worker.plugins.module_utils.job import is_at_work
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import start_ticks
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.job import JobAction, parse_poll, poll_script, shortened
 
 SHELLS = [shell for shell in (["/bin/sh"], ["bash", "--posix"], ["dash"], ["busybox", "sh"]) if shutil.which(shell[0])]
@@ -58,7 +59,7 @@ def ask(shell: list[str], handle: dict[str, t.Any], offset: int) -> t.Any:
 def test_the_script_in_every_shell_there_is(shell: list[str], tmp_path: pathlib.Path) -> None:
     job = tmp_path / "it's a job"
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as keeper:
-        handle = {"path": str(job), "pid": keeper.pid, "start": start_time(keeper.pid)}
+        handle = {"path": str(job), "pid": keeper.pid, "start": start_ticks(keeper.pid)}
         assert ask(shell, handle, 5) == ("gone", 5, [])
         job.mkdir()
         (job / "progress").write_text("one\ntwo ü\n")
@@ -79,7 +80,7 @@ def test_the_script_in_every_shell_there_is(shell: list[str], tmp_path: pathlib.
 
 def test_alive_is_the_same_process(tmp_path: pathlib.Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as keeper:
-        start = start_time(keeper.pid)
+        start = start_ticks(keeper.pid)
         assert is_at_work({"pid": keeper.pid, "start": start})
         assert not is_at_work({"pid": keeper.pid, "start": (start or 0) + 1})
         assert not is_at_work({"pid": keeper.pid, "start": None})
@@ -97,16 +98,16 @@ def test_jobs_end_with_all_that_they_started(tmp_path: pathlib.Path) -> None:
     with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
         assert keeper.stdout
         grandchild = int(keeper.stdout.readline())
-        (tmp_path / "jobs/at-work/handle").write_text(f'{{"pid": {keeper.pid}, "start": {start_time(keeper.pid)}}}')
+        (tmp_path / "jobs/at-work/handle").write_text(f'{{"pid": {keeper.pid}, "start": {start_ticks(keeper.pid)}}}')
         jobs.end_jobs(str(tmp_path / "jobs"))
-        assert start_time(grandchild) is None
+        assert start_ticks(grandchild) is None
         assert keeper.wait(10) == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == []
     jobs.end_jobs(str(tmp_path / "jobs"))
 
 
 def test_old_results_are_swept_and_nothing_else(tmp_path: pathlib.Path) -> None:
-    own = start_time(os.getpid())
+    own = start_ticks(os.getpid())
     for name, handle, age in (("old", None, 2), ("fresh", None, 0), ("at-work", f'{{"pid": {os.getpid()}, "start": {own}}}', 2)):
         (tmp_path / name).mkdir()
         if handle:

@@ -20,8 +20,9 @@ import pytest
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import users_of
 from ansible_collections.ew_ai.worker.plugins.module_utils.release import store as stores
-from ansible_collections.ew_ai.worker.plugins.module_utils.release.in_use import generations_with, processes_in
+from ansible_collections.ew_ai.worker.plugins.module_utils.release.in_use import generations_with
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.store import Store
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import digest_of, scan, tree_id
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.package import package_of
@@ -154,10 +155,10 @@ def test_a_process_keeps_it(name: str, case: Case) -> None:
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert [pid for pid, _command in processes_in(path)] == [process.pid]
+        assert [pid for pid, _command in users_of(path)] == [process.pid]
         with pytest.raises(WorkerError, match=f"pid {process.pid} ") as caught:
             case.store.remove(case.release)
         assert caught.value.code == "in_use"
         process.communicate(b"\n")
-    assert processes_in(path) == []
+    assert users_of(path) == []
     assert case.store.remove(case.release)
