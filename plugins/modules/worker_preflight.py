@@ -85,14 +85,43 @@ options:
     type: str
     default: deploy
   lease:
-    description: Who takes the lease, with C(run), C(controller), C(user), C(pid) and C(verb). Set by the action plugin. Without it none is taken.
+    description: Who takes the lease. Set by the action plugin. Without it none is taken.
     type: dict
+    suboptions:
+      run:
+        description: Names one run of ansible-playbook.
+        type: str
+        required: true
+      controller:
+        description: Node name of the controller.
+        type: str
+        required: true
+      machine:
+        description: What the process ids of the controller count in; many controllers have the same node name.
+        type: str
+        default: ""
+      user:
+        description: Account on the controller.
+        type: str
+        required: true
+      pid:
+        description: Process of the run on the controller.
+        type: int
+        required: true
+      start_ticks:
+        description: When that process began, in clock ticks after boot, 0 where that is not known.
+        type: int
+        default: 0
+      verb:
+        description: What the run is about to do.
+        type: str
+        required: true
   lease_timeout:
-    description: For how long the lease is taken at most, in seconds.
+    description: For how long the lease is taken, and renewed on the way, in seconds.
     type: int
     default: 7200
   take_lease:
-    description: Whether to take the lease over from whoever holds it.
+    description: Whether to take the lease over from whoever holds it, even a run that is still working.
     type: bool
     default: false
   over_from:
@@ -165,6 +194,15 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.host import preflight
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
 
 EMPTY: dict[str, t.Any] = {"facts": {}, "failures": [], "lease": None}
+LEASE: dict[str, t.Any] = {
+    "run": {"type": "str", "required": True},
+    "controller": {"type": "str", "required": True},
+    "machine": {"type": "str", "default": ""},
+    "user": {"type": "str", "required": True},
+    "pid": {"type": "int", "required": True},
+    "start_ticks": {"type": "int", "default": 0},
+    "verb": {"type": "str", "required": True},
+}
 
 
 def systemd_version() -> t.Optional[int]:
@@ -232,7 +270,8 @@ def work(options: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     raise_for([*options["controller_findings"], *findings], result)
     if options["lease"] is None or check_mode:
         return result
-    holder = lease.Holder(expires_at=time.time() + options["lease_timeout"], **options["lease"])
+    timeout = options["lease_timeout"]
+    holder = lease.Holder(expires_at=time.time() + timeout, timeout=timeout, **options["lease"])
     lease.take(options["root"], options["name"], holder, "*" if options["take_lease"] else options["over_from"])
     return {**result, "lease": dataclasses.asdict(holder)}
 
@@ -256,7 +295,7 @@ def main() -> None:
             "addresses": {"type": "list", "elements": "str", "default": []},
             "offline": {"type": "bool", "default": False},
             "verb": {"type": "str", "default": "deploy"},
-            "lease": {"type": "dict"},
+            "lease": {"type": "dict", "options": LEASE},
             "lease_timeout": {"type": "int", "default": 7200},
             "take_lease": {"type": "bool", "default": False},
             "over_from": {"type": "str", "default": ""},

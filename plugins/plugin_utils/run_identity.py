@@ -7,27 +7,57 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import platform
 import typing as t
+import uuid
 
-from ..module_utils.processes import is_alive, read_process
+from ..module_utils.processes import is_alive, read_process, start_ticks
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def this_run(verb: str) -> dict[str, t.Any]:
-    """``{"run", "controller", "user", "pid", "verb"}`` for a lease. Call it in an action plugin, whose parent is the run."""
-    pid = os.getppid()
-    process = read_process(pid)
-    ticks = process.start_ticks if process else 0
-    return {"run": f"{pid}.{ticks}@{platform.node()}", "controller": platform.node(), "user": user_name(), "pid": pid, "verb": verb}
+    """``{"run", "controller", "machine", "user", "pid", "start_ticks", "verb"}`` for a lease. Call it in an action plugin, whose parent is the run."""
+    pid, machine = os.getppid(), this_machine()
+    ticks = start_ticks(pid) or 0
+    return {
+        "run": f"{pid}.{ticks}.{hashlib.sha256(machine.encode()).hexdigest()[:8]}@{platform.node()}",
+        "controller": platform.node(),
+        "machine": machine,
+        "user": user_name(),
+        "pid": pid,
+        "start_ticks": ticks,
+        "verb": verb,
+    }
+
+
+def this_machine() -> str:
+    """Names what process ids count in: many machines and containers are called ``localhost`` or ``runner``, and each has its own."""
+    try:
+        with open(_BOOT_ID, encoding="ascii") as handle:
+            return f"{handle.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        # No Linux. Where no hardware address is found this is another one each time, and then nobody is taken for dead.
+        return f"{platform.node()} {uuid.getnode():012x}"
 
 
 def is_dead(holder: t.Mapping[str, t.Any]) -> bool:
-    """Whether the holder of a lease was a run on this controller that does not live any more."""
-    if holder.get("controller") != platform.node():
+    """Whether the holder of a lease was a run on this controller that does not live any more; of other controllers nobody knows."""
+    if holder.get("machine") != this_machine():
         return False
-    ticks = str(holder.get("run", "")).split("@", 1)[0].rpartition(".")[2]
-    return not is_alive(int(holder["pid"]), int(ticks) if ticks.isdigit() and int(ticks) else None)
+    pid = int(holder["pid"])
+    if read_process(pid) is not None:
+        return not is_alive(pid, int(holder.get("start_ticks") or 0) or None)
+    # No /proc here, or one that hides the processes of others.
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def user_name() -> str:

@@ -17,15 +17,19 @@ import time
 import typing as t
 
 from ..errors import WorkerError
-from ..files import locked, read_json, write_json
+from ..files import read_json, write_json
 from ..layout import Layout
-
-LOCK_TIMEOUT = 10.0
+from . import locks
 
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """Who holds a lease. run: the id of one ansible-playbook run; pid: of that run on the controller; expires_at: epoch seconds."""
+    """Who holds a lease.
+
+    run: the id of one ansible-playbook run. controller: its node name; machine: tells it from others of that name.
+    pid, start_ticks: of that run on the controller, 0 where its start is not known. timeout: seconds for which the lease is taken or
+    renewed; expires_at: epoch seconds.
+    """
 
     run: str
     controller: str
@@ -33,6 +37,9 @@ class Holder:
     pid: int
     verb: str
     expires_at: float
+    timeout: float
+    machine: str = ""
+    start_ticks: int = 0
 
     def __str__(self) -> str:
         return f"{self.user}@{self.controller} ({self.verb}, pid {self.pid}, run {self.run})"
@@ -50,8 +57,9 @@ def take(root: str, name: str, wanted: Holder, over_from: str = "") -> None:
     over_from: the run id of a holder known to be dead or meant to be overruled, ``*`` for any. Raises WorkerError ``leased``.
     """
     paths = Layout(root).worker(name)
-    os.makedirs(paths.home, exist_ok=True)
-    with _lock(root, name):
+    # Whoever removes the last worker of the root does that before or sees this lease.
+    with locks.of_root(root), locks.of_lease(root, name):
+        os.makedirs(paths.home, exist_ok=True)
         holder = current(root, name)
         if holder is not None and holder.run != wanted.run and over_from not in ("*", holder.run):
             raise WorkerError(
@@ -63,20 +71,35 @@ def take(root: str, name: str, wanted: Holder, over_from: str = "") -> None:
         write_json(paths.lease, dataclasses.asdict(wanted))
 
 
+def renew(root: str, name: str, run: str) -> None:
+    """Renew the lease of that run for as long as it was taken; one whose time is over is still its own where nobody has taken it since.
+
+    Raises WorkerError ``lease_lost`` that names who has it now.
+    """
+    paths = Layout(root).worker(name)
+    with locks.of_lease(root, name):
+        holder = _read(paths.lease)
+        if holder is None or holder.run != run:
+            now = f"{holder} has it now" if holder is not None else "whoever took it over has ended"
+            raise WorkerError(
+                "lease_lost",
+                f"This run has lost its lease of {name} on this host: {now}. It changes nothing any more.",
+                "See what the other run has left (the status playbook), then run the same command again.",
+                holder=dataclasses.asdict(holder) if holder is not None else None,
+            )
+        write_json(paths.lease, dataclasses.asdict(dataclasses.replace(holder, expires_at=time.time() + holder.timeout)))
+
+
 def give_back(root: str, name: str, run: str) -> None:
     """End the lease of that run; a lease of somebody else stays."""
     path = Layout(root).worker(name).lease
     if not os.path.exists(path):
         return
-    with _lock(root, name):
+    with locks.of_lease(root, name):
         holder = _read(path)
         if holder is not None and holder.run == run:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-
-
-def _lock(root: str, name: str) -> t.ContextManager[None]:
-    return locked(os.path.join(Layout(root).locks, f"lease-{name}"), LOCK_TIMEOUT, f"the lease of {name}")
 
 
 def _read(path: str) -> t.Optional[Holder]:
@@ -84,7 +107,7 @@ def _read(path: str) -> t.Optional[Holder]:
     if not isinstance(data, dict):
         return None
     try:
-        holder = Holder(**{field.name: data[field.name] for field in dataclasses.fields(Holder)})
-    except KeyError:
+        holder = Holder(**{field.name: data[field.name] for field in dataclasses.fields(Holder) if field.name in data})
+    except TypeError:
         return None
-    return holder if isinstance(holder.pid, int) and isinstance(holder.expires_at, (int, float)) else None
+    return holder if isinstance(holder.pid, int) and all(isinstance(each, (int, float)) for each in (holder.expires_at, holder.timeout)) else None
