@@ -96,6 +96,10 @@ class WorkerLayout:
         """Holds the secret files (mode 0700, each file 0600)."""
         return os.path.join(self.home, "secrets")
 
+    def generation_secrets(self, number: int) -> str:
+        """The secrets of one generation (JSON: value by name); absent where it has none."""
+        return os.path.join(self.secrets, f"generation-{number}.json")
+
     @property
     def supervisord(self) -> str:
         """Holds configuration, socket, pid file and program files of this worker's supervisord."""

@@ -13,6 +13,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from .errors import WorkerError
+from .redact import MASK, MASKED_LENGTH
 
 
 def run_module(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]], empty: t.Mapping[str, t.Any]) -> t.NoReturn:
@@ -39,6 +40,17 @@ def run_module(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]], em
         os.umask(umask)
     result["elapsed"] = round(time.monotonic() - start, 3)
     leave(**result)
+
+
+def hide_secrets(module: AnsibleModule, option: str = "secrets") -> dict[str, t.Any]:
+    """The options as they were given; those that Ansible prints as the invocation lose the secrets.
+
+    By their value only long ones are masked: a secret "0" would leave no port, name or path in the result as it is.
+    """
+    given = dict(module.params)
+    module.params[option] = dict.fromkeys(given[option] or {}, MASK)
+    module.no_log_values = {value for value in module.no_log_values if len(value) >= MASKED_LENGTH}
+    return given
 
 
 OS_REMEDIES: dict[int, str] = {
