@@ -30,8 +30,9 @@ options:
     required: true
   state:
     description:
-      - V(present) finds or records the generation for O(release), O(environment) and O(settings).
-      - V(finished) concludes O(generation) with O(verdict), makes a good one the active one, prunes, writes the log and gives the lease back.
+      - V(present) finds or records the generation for O(release), O(conda_environment), O(settings) and O(secrets).
+      - V(finished) concludes O(generation) with O(verdict), makes a good one the active one, writes the endpoints and the log, prunes,
+        and gives the lease back whatever happens. Trouble with the log or with pruning is a warning.
       - V(absent) forgets every generation and removes the releases and environments that no other worker needs.
     type: str
     choices: [present, finished, absent]
@@ -39,11 +40,17 @@ options:
   release:
     description: The release, with C(id) and C(path). Required for O(state=present); O(state=finished) reads it in check mode, where nothing has recorded it.
     type: dict
-  environment:
+  conda_environment:
     description: The environment, with C(prefix), C(fingerprint), C(build), C(python) and C(activation). Used as O(release).
     type: dict
   settings:
     description: The options of M(ew_ai.worker.ew_worker) that the instances get, without secrets. Used as O(release).
+    type: dict
+  secrets:
+    description:
+      - The secret variables of the instances. They belong to the generation as O(settings) do, so that other secrets make another one.
+      - They are kept on the host in a file that only its owner may read, and removed with the generation.
+      - The generations themselves have no more than a keyed digest of them.
     type: dict
   force:
     description: Whether to deploy again what was rolled back.
@@ -53,7 +60,9 @@ options:
     description: Number of the generation that O(state=finished) is about. Without it only the log is written and the lease given back.
     type: int
   verdict:
-    description: What became of O(generation). V(unverified) is a good one whose health was not asked for.
+    description:
+      - What became of O(generation). V(unverified) is a good one whose health was not asked for.
+      - V(failed) says nothing against a generation that was active and healthy before; then something else failed.
     type: str
     choices: [healthy, failed, unverified]
   reason:
@@ -75,7 +84,10 @@ options:
     description: An entry for the deploy log; appended where something changed or failed.
     type: dict
   lease_run:
-    description: The run whose lease is given back.
+    description:
+      - The run that calls. Where it has lost the lease of the worker to another run, nothing is changed and the task fails with the code
+        V(lease_lost); otherwise its lease is renewed.
+      - With O(state=finished) its lease is given back at the end.
     type: str
   purge:
     description: Whether O(state=absent) removes the data of the instances, the logs and the record of the deploys too.
@@ -91,7 +103,7 @@ EXAMPLES = r"""
     root: /opt/ew_ai_worker
     name: ew-worker
     release: "{{ release.release }}"
-    environment: "{{ environment_of_worker }}"
+    conda_environment: "{{ environment_of_worker }}"
     settings: "{{ settings }}"
   register: generation
 
@@ -128,6 +140,13 @@ previous:
   description: The whole record of the generation that was active before, or null.
   type: dict
   returned: always
+secrets_file:
+  description:
+    - Path on the host of the secrets of RV(generation) with O(state=present), a JSON object of values by name; null where it has none.
+    - Null in check mode for those that are not kept yet.
+  type: str
+  returned: always
+  sample: /opt/ew_ai_worker/workers/ew-worker/secrets/generation-4.json
 pruned:
   description: What was removed, or would be, below the root.
   type: list
@@ -138,83 +157,140 @@ last:
   type: bool
   returned: always
 code:
-  description: A word for the failure, such as V(rolled_back).
+  description: A word for the failure, such as V(rolled_back), V(lease_lost), V(unknown_generation), V(locked) or V(newer_state).
   type: str
   returned: failure
+holder:
+  description: Who has the lease now, or null.
+  type: dict
+  returned: failure with RV(code=lease_lost)
 remedy:
   description: What to do next.
   type: str
   returned: failure
 """
 
+import contextlib
 import datetime
 import os
-import shutil
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
-from ansible_collections.ew_ai.worker.plugins.module_utils.files import read_json, write_json
-from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, store
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment import pruning
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.files import locked, read_json, write_json
+from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, locks, secret_files, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import end_jobs
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
-from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
+from ansible_collections.ew_ai.worker.plugins.module_utils.module import hide_secrets, run_module
 from ansible_collections.ew_ai.worker.plugins.module_utils.names import check_name, check_root
 from ansible_collections.ew_ai.worker.plugins.module_utils.processes import users_of
+from ansible_collections.ew_ai.worker.plugins.module_utils.release.store import Store
+from ansible_collections.ew_ai.worker.plugins.module_utils.salt import make_salt, read_salt
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.options import variables
 
-EMPTY: dict[str, t.Any] = {"generation": None, "new": False, "previous": None, "pruned": [], "last": False}
+EMPTY: dict[str, t.Any] = {"generation": None, "new": False, "previous": None, "secrets_file": None, "pruned": [], "last": False}
+# What equals no digest: in check mode there may be no salt yet.
+UNKNOWN = "unknown"
 
 
 class GenerationManager:
     """Carries one call: options as typed attributes, one method for each state."""
 
-    def __init__(self, module: AnsibleModule) -> None:
-        self.options: dict[str, t.Any] = module.params
-        self.check_mode: bool = module.check_mode
-        self.root: str = check_root("root", self.options["root"])
-        self.name: str = check_name("name", self.options["name"])
+    def __init__(self, options: t.Mapping[str, t.Any], check_mode: bool, warn: t.Callable[[str], None]) -> None:
+        self.options = options
+        self.check_mode = check_mode
+        self.warn = warn
+        self.root: str = check_root("root", options["root"])
+        self.name: str = check_name("name", options["name"])
+        self.paths = Layout(self.root).worker(self.name)
+        # In check mode nobody has a lease.
+        self.run_id: str = "" if check_mode else options["lease_run"] or ""
+        self.secrets = dict(variables("secrets", options["secrets"]))
         self.actions = Actions()
-        self.now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        self.now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
     def run(self) -> dict[str, t.Any]:
         """The result of the state asked for."""
         result = {"present": self.present, "finished": self.finished, "absent": self.absent}[self.options["state"]]()
         return {**result, **self.actions.as_result()}
 
+    def holding(self, lock: t.Callable[[], t.ContextManager[None]]) -> t.ContextManager[None]:
+        """The lock; in check mode, which writes nothing, none."""
+        return contextlib.nullcontext() if self.check_mode else lock()
+
+    def holding_state(self) -> t.ContextManager[None]:
+        return self.holding(lambda: locks.of_state(self.root, self.name))
+
+    def refuse_without_lease(self) -> None:
+        """Another run may have taken over meanwhile, and what this one knows is out of date."""
+        if self.run_id:
+            lease.renew(self.root, self.name, self.run_id)
+
+    def warn_of_trouble(self, what: str, work: t.Callable[[], None]) -> None:
+        """Do what is no reason to fail: the worker serves all the same."""
+        try:
+            work()
+        except WorkerError as error:
+            self.warn(f"{what}: {error}")
+        except OSError as error:
+            self.warn(f"{what}: {error.strerror}{f' ({error.filename})' if error.filename else ''}.")
+
     def present(self) -> dict[str, t.Any]:
         """Find or record the generation of what is wanted."""
-        found = store.load(self.root, self.name)
-        wanted = states.Wanted(self.options["release"], self.options["environment"], self.options["settings"])
-        candidate = states.choose(found, wanted, self.options["force"])
-        if not candidate.recorded:
-            self.actions.add("generation", f"{self.name}/{candidate.number}", "created")
-            self.actions.differ("generation", summary(candidate.previous), summary({"number": candidate.number, **self.wanted_record()}))
-        if not candidate.recorded and not self.check_mode:
-            store.save(self.root, self.name, states.record_candidate(found, wanted, candidate, self.now))
-        return {"generation": candidate.number, "new": candidate.new, "previous": candidate.previous}
+        with self.holding_state():
+            self.refuse_without_lease()
+            found = store.load(self.root, self.name)
+            wanted = states.Wanted(self.options["release"], self.options["conda_environment"], self.options["settings"], self.secrets_digest())
+            candidate = states.choose(found, wanted, self.options["force"])
+            if not candidate.recorded:
+                self.actions.add("generation", f"{self.name}/{candidate.number}", "created")
+                self.actions.differ("generation", summary(candidate.previous), summary({"number": candidate.number, **vars(wanted)}))
+            path = self.keep_secrets(candidate)
+            if not candidate.recorded and not self.check_mode:
+                store.save(self.root, self.name, states.record_candidate(found, wanted, candidate, self.now, path))
+        return {"generation": candidate.number, "new": candidate.new, "previous": candidate.previous, "secrets_file": path}
 
-    def wanted_record(self) -> dict[str, t.Any]:
-        return {name: self.options[name] for name in ("release", "environment", "settings")}
+    def secrets_digest(self) -> t.Optional[str]:
+        if not self.secrets:
+            return None
+        if not self.check_mode:
+            os.makedirs(self.paths.home, exist_ok=True)
+        salt = read_salt(self.paths.salt) if self.check_mode else make_salt(self.paths.salt)
+        return secret_files.digest_of(self.secrets, salt) if salt else UNKNOWN
+
+    def keep_secrets(self, candidate: states.Candidate) -> t.Optional[str]:
+        """Where the secrets of the candidate are kept, written unless they are there; None without any, or where check mode wrote none."""
+        if not self.secrets:
+            return None
+        path = self.paths.generation_secrets(candidate.number)
+        if secret_files.read(path) == self.secrets:
+            return path
+        if candidate.recorded:
+            self.actions.add("generation", f"{self.name}/{candidate.number}", "changed")
+        return None if self.check_mode else secret_files.write(self.paths, candidate.number, self.secrets)
 
     def finished(self) -> dict[str, t.Any]:
-        """Conclude the generation; what cannot change any more is written last, the lease goes at the very end."""
-        found = self.recorded()
-        number = self.options["generation"]
-        pruned: list[str] = []
-        if number is not None:
-            after = states.conclude(found, number, self.options["verdict"], self.options["reason"], self.now, self.options["rolled_back_from"])
-            kept = self.without_old(after) if self.options["verdict"] != states.FAILED else after
-            self.write_state(found, kept)
-            dropped = [each for each in after["generations"] if states.find(kept, each["number"]) is None]
-            pruned = self.prune(kept, dropped)
-        self.write_endpoints()
-        if self.options["log"] and not self.check_mode:
-            store.append_log(self.root, self.name, {"at": self.now, **self.options["log"]})
-        if self.options["lease_run"] and not self.check_mode:
-            lease.give_back(self.root, self.name, self.options["lease_run"])
+        """Conclude the generation: what others act on comes first, then what may fail without harm, and the lease goes in any case."""
+        number, pruned = self.options["generation"], list[str]()
+        try:
+            with self.holding_state():
+                self.refuse_without_lease()
+                found = self.recorded()
+                after, kept = self.concluded(found)
+                self.write_state(found, kept)
+            self.write_endpoints()
+            self.warn_of_trouble("The deploy log was not written", self.write_log)
+            if number is not None:
+                dropped = [each for each in after["generations"] if states.find(kept, each["number"]) is None]
+                self.warn_of_trouble("What is not needed any more was not removed", lambda: self.prune(kept, dropped, pruned))
+        finally:
+            if self.run_id:
+                lease.give_back(self.root, self.name, self.run_id)
         return {"generation": number, "previous": states.active(found), "pruned": pruned}
 
     def recorded(self) -> states.State:
@@ -223,9 +299,17 @@ class GenerationManager:
         number = self.options["generation"]
         if number is None or not self.check_mode or states.find(found, number) is not None:
             return found
-        release, environment = self.options["release"] or {"path": ""}, self.options["environment"] or {"prefix": ""}
+        release, environment = self.options["release"] or {"id": "", "path": ""}, self.options["conda_environment"] or {"prefix": "", "fingerprint": ""}
         candidate = states.Candidate(number, True, False, states.active(found))
         return states.record_candidate(found, states.Wanted(release, environment, self.options["settings"] or {}), candidate, self.now)
+
+    def concluded(self, found: states.State) -> tuple[states.State, states.State]:
+        """The state with the verdict, and the same without what is too old."""
+        if self.options["generation"] is None:
+            return found, found
+        verdict = self.options["verdict"]
+        after = states.conclude(found, self.options["generation"], verdict, self.options["reason"], self.now, self.options["rolled_back_from"])
+        return after, after if verdict == states.FAILED else self.without_old(after)
 
     def without_old(self, state: states.State) -> states.State:
         """The state without the old generations, but for those that a process still runs: installed is not started.
@@ -251,73 +335,134 @@ class GenerationManager:
         self.actions.differ("active generation", found["active"], after["active"])
         if not self.check_mode:
             store.save(self.root, self.name, after)
+            self.warn_of_trouble("Old secrets were not removed", lambda: secret_files.forget(self.paths, after))
 
-    def prune(self, coming: states.State, dropped: list[states.Record]) -> list[str]:
-        paths = store.prunable(self.root, coming, dropped, time.time())
-        for path in paths:
-            self.actions.add("release" if "/releases/" in path else "environment", os.path.relpath(path, self.root), "removed")
-            if not self.check_mode:
-                store.remove_tree(path)
-        return [os.path.relpath(path, self.root) for path in paths]
+    def prune(self, coming: states.State, dropped: list[states.Record], pruned: list[str]) -> None:
+        with self.holding(lambda: locks.of_root(self.root)):
+            self.remove_unneeded(coming, dropped, pruned)
+
+    def remove_unneeded(self, coming: states.State, dropped: list[states.Record], pruned: list[str]) -> None:
+        """Remove what nobody needs, each path added to ``pruned``; nothing while another run may rely on what no generation names yet.
+
+        Only under the lock of the root.
+        """
+        for path in () if self.others_at_work() else self.unneeded(coming, dropped):
+            if self.check_mode or self.remove(path):
+                self.actions.add("release" if is_release(path) else "environment", os.path.relpath(path, self.root), "removed")
+                pruned.append(os.path.relpath(path, self.root))
+
+    def others_at_work(self) -> list[str]:
+        return [each for each in store.workers(self.root) if each != self.name and lease.current(self.root, each) is not None]
+
+    def unneeded(self, coming: states.State, dropped: list[states.Record]) -> list[str]:
+        """What only the dropped generations named, and what runs brought that never came to a generation, in a day."""
+        moment = time.time() - store.ORPHAN_AGE
+        named = {path for record in dropped for path in paths_of(record)}
+        releases = Store(self.root, self.actions, self.check_mode)
+        left = {releases.path(each) for each in releases.older_than(moment)}
+        # Environments of other names may be somebody's own.
+        for name in {pruning.name_of(record["environment"]["prefix"]) for record in (*dropped, *coming["generations"])} - {None}:
+            left.update(pruning.older_than(self.root, str(name), moment))
+        return [path for path in store.unneeded(self.root, coming, named | left) if path in named or not users_of(path)]
+
+    def remove(self, path: str) -> bool:
+        if not is_release(path):
+            return pruning.remove(self.root, path)
+        Store(self.root, self.actions, self.check_mode).discard(os.path.basename(path))
+        return True
 
     def write_endpoints(self) -> None:
         wanted = self.options["endpoints"]
-        path = Layout(self.root).worker(self.name).endpoints
-        if wanted is None or read_json(path) == {"worker": self.name, "endpoints": wanted}:
+        if wanted is None or self.read_endpoints() == {"worker": self.name, "endpoints": wanted}:
             return
         self.actions.add("endpoints", self.name, "changed")
         if not self.check_mode:
-            write_json(path, {"worker": self.name, "endpoints": wanted})
+            write_json(self.paths.endpoints, {"worker": self.name, "endpoints": wanted})
+
+    def read_endpoints(self) -> t.Any:
+        """What is there; a broken file is written anew."""
+        with contextlib.suppress(WorkerError):
+            return read_json(self.paths.endpoints)
+        return None
+
+    def write_log(self) -> None:
+        if self.options["log"] and not self.check_mode:
+            store.append_log(self.root, self.name, {"at": self.now, **self.options["log"]})
 
     def absent(self) -> dict[str, t.Any]:
         """Forget the worker; with the last one of the root goes everything that the workers shared."""
-        found = store.load(self.root, self.name)
-        home = Layout(self.root).worker(self.name).home
-        forgotten = {**states.empty(self.name), "next": found["next"]}
+        if not os.path.isdir(self.root):
+            return {"last": True}
+        pruned: list[str] = []
+        # No other worker's first deploy begins before this has ended.
+        with self.holding(lambda: locks.of_root(self.root)):
+            with self.holding_state():
+                self.refuse_without_lease()
+                found = store.load(self.root, self.name)
+                forgotten = {**states.empty(self.name), "next": found["next"]}
+                self.forget(found, forgotten)
+            self.warn_of_trouble("What is not needed any more was not removed", lambda: self.remove_unneeded(forgotten, found["generations"], pruned))
+            self.remove_home()
+            pruned += self.remove_shared()
+            return {"pruned": pruned, "previous": states.active(found), "last": self.is_last()}
+
+    def forget(self, found: states.State, forgotten: states.State) -> None:
         if found["generations"]:
             self.actions.add("generation", self.name, "removed")
             self.actions.differ("active generation", found["active"], None)
-            if not self.check_mode:
-                store.save(self.root, self.name, forgotten)
-        pruned = self.prune(forgotten, found["generations"])
-        # The lease of this very run is nothing that anybody put there.
-        if self.options["purge"] and set(list_names(home)) - {"lease.json"}:
-            self.actions.add("data", f"workers/{self.name}", "removed")
         if not self.check_mode:
-            self.remove_files(home)
-        if self.options["purge"] and not self.check_mode and os.path.isdir(home):
-            store.remove_tree(home)
-        return {"pruned": pruned + self.remove_shared(), "previous": states.active(found), "last": self.is_last()}
+            if found["generations"]:
+                store.save(self.root, self.name, forgotten)
+            secret_files.forget(self.paths, forgotten)
 
-    def remove_files(self, home: str) -> None:
-        for name in ("state.json", "endpoints.json", "lease.json", "salt"):
-            path = os.path.join(home, name)
-            if os.path.exists(path):
+    def remove_home(self) -> None:
+        """Remove what belongs to the generations, and with purge everything."""
+        # The lease of this very run is nothing that anybody put there.
+        if self.options["purge"] and set(list_names(self.paths.home)) - {"lease.json"}:
+            self.actions.add("data", f"workers/{self.name}", "removed")
+        if self.check_mode:
+            return
+        for path in (self.paths.state, self.paths.endpoints, self.paths.lease, self.paths.salt):
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        remove_if_empty(home)
+        remove_if_empty(self.paths.home)
+        if self.options["purge"]:
+            store.remove_tree(self.paths.home)
 
     def is_last(self) -> bool:
         """Whether no other worker is deployed below the root, and none is being deployed."""
-        layout = Layout(self.root)
-        others = [name for name in list_names(layout.workers()) if name != self.name]
-        return not any(os.path.exists(layout.worker(name).state) or lease.current(self.root, name) for name in others)
+        others = [name for name in store.workers(self.root) if name != self.name]
+        return not any(os.path.exists(Layout(self.root).worker(name).state) or lease.current(self.root, name) for name in others)
 
     def remove_shared(self) -> list[str]:
+        """Remove what the workers share, where this was the last one. Only under the lock of the root; returns the names below it."""
         layout = Layout(self.root)
-        if not os.path.isdir(self.root) or not self.is_last():
+        if not self.is_last():
             return []
+        shared = [layout.releases, layout.envs, layout.toolchain, layout.cache]
+        doomed = [os.path.relpath(path, self.root) for path in shared if os.path.isdir(path)]
+        for name in doomed:
+            self.actions.add("shared", name, "removed")
         if not self.check_mode:
             end_jobs(layout.jobs)
-        doomed = [path for path in (layout.releases, layout.envs, layout.toolchain, layout.cache, layout.locks) if os.path.isdir(path)]
-        for path in doomed:
-            if path != layout.locks:
-                self.actions.add("shared", os.path.relpath(path, self.root), "removed")
-            if not self.check_mode:
-                shutil.rmtree(path)
-        if not self.check_mode:
-            remove_if_empty(layout.workers())
-            remove_if_empty(self.root)
-        return [os.path.relpath(path, self.root) for path in doomed]
+            with contextlib.ExitStack() as held:
+                held_locks = [name for name in list_names(layout.locks) if name != os.path.basename(locks.root_lock(self.root))]
+                for name in held_locks:
+                    # Whoever works without a lease ends first.
+                    held.enter_context(locked(os.path.join(layout.locks, name), locks.STATE_TIMEOUT, "what the workers share"))
+                for path in shared:
+                    store.remove_tree(path)
+                for name in held_locks:
+                    os.unlink(os.path.join(layout.locks, name))
+            os.unlink(locks.root_lock(self.root))
+            for directory in (layout.locks, layout.workers(), self.root):
+                remove_if_empty(directory)
+        return doomed
+
+
+def is_release(path: str) -> bool:
+    """Whether the path below the root is that of a release, as against an environment."""
+    return os.path.basename(os.path.dirname(path)) == "releases"
 
 
 def list_names(directory: str) -> list[str]:
@@ -340,7 +485,13 @@ def summary(record: t.Optional[states.Record]) -> t.Optional[dict[str, t.Any]]:
     """What a person compares of two generations."""
     if record is None:
         return None
-    return {"number": record["number"], "release": record["release"]["id"], "environment": record["environment"]["prefix"], "settings": record["settings"]}
+    return {
+        "number": record["number"],
+        "release": record["release"]["id"],
+        "environment": record["environment"]["prefix"],
+        "settings": record["settings"],
+        "secrets": record["secrets_digest"],
+    }
 
 
 def main() -> None:
@@ -351,8 +502,9 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "finished", "absent"], "default": "present"},
             "release": {"type": "dict"},
-            "environment": {"type": "dict"},
+            "conda_environment": {"type": "dict"},
             "settings": {"type": "dict"},
+            "secrets": {"type": "dict", "no_log": True},
             "force": {"type": "bool", "default": False},
             "generation": {"type": "int"},
             "verdict": {"type": "str", "choices": ["healthy", "failed", "unverified"]},
@@ -364,11 +516,12 @@ def main() -> None:
             "lease_run": {"type": "str"},
             "purge": {"type": "bool", "default": False},
         },
-        required_if=[("state", "present", ["release", "environment", "settings"])],
+        required_if=[("state", "present", ["release", "conda_environment", "settings"])],
         required_by={"generation": ["verdict"]},
         supports_check_mode=True,
     )
-    run_module(module, lambda: GenerationManager(module).run(), EMPTY)
+    options = hide_secrets(module)
+    run_module(module, lambda: GenerationManager(options, module.check_mode, module.warn).run(), EMPTY)
 
 
 if __name__ == "__main__":

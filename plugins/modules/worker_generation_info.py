@@ -28,8 +28,15 @@ options:
     type: str
     required: true
   rollback_to:
-    description: Number of the generation to go back to; without it the newest good one before the active one is chosen.
-    type: int
+    description:
+      - What to go back to. Either the number of a generation, or the id of a release, 16 hexadecimal digits.
+      - Numbers are those of one host. Of a release the good generation is taken that was active last, on each host under its own number.
+      - Without it the good generation is taken that was active last before the active one.
+    type: str
+  force:
+    description: Whether O(rollback_to) may name a generation that failed, or that was never concluded.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -38,6 +45,12 @@ EXAMPLES = r"""
     root: /opt/ew_ai_worker
     name: ew-worker
   register: generations
+
+- name: See which generation has a release
+  ew_ai.worker.worker_generation_info:
+    root: /opt/ew_ai_worker
+    name: ew-worker
+    rollback_to: 4f1d8c02aa9b3e57
 """
 
 RETURN = r"""
@@ -64,11 +77,14 @@ lease:
   type: dict
   returned: always
 rollback_target:
-  description: The record that a rollback would take, or null.
+  description:
+    - The record that a rollback would take, or null.
+    - A record has C(number), C(release), C(environment), C(settings), C(secrets_digest), C(secrets_file), C(created_at), C(activated_at)
+      and C(verdict). C(secrets_file) is the path of its secrets on the host, null without any.
   type: dict
   returned: always
 code:
-  description: A word for the failure, such as V(unknown_generation).
+  description: A word for the failure, such as V(unknown_generation) or V(not_good).
   type: str
   returned: failure
 remedy:
@@ -91,7 +107,7 @@ EMPTY: dict[str, t.Any] = {"active": None, "generations": [], "lease": None, "ro
 
 
 def read(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The result's keys for ``root``, ``name`` and ``rollback_to``."""
+    """The result's keys for ``root``, ``name``, ``rollback_to`` and ``force``."""
     root, name = check_root("root", options["root"]), check_name("name", options["name"])
     found = store.load(root, name)
     holder = lease.current(root, name)
@@ -99,7 +115,7 @@ def read(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "active": states.active(found),
         "generations": found["generations"],
         "lease": dataclasses.asdict(holder) if holder else None,
-        "rollback_target": states.rollback_target(found, options["rollback_to"]),
+        "rollback_target": states.rollback_target(found, options["rollback_to"], options["force"]),
     }
 
 
@@ -109,7 +125,8 @@ def main() -> None:
         argument_spec={
             "root": {"type": "path", "required": True},
             "name": {"type": "str", "required": True},
-            "rollback_to": {"type": "int"},
+            "rollback_to": {"type": "str"},
+            "force": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

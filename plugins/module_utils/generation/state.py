@@ -5,31 +5,41 @@
 """The generations of one worker on one host: pure decisions over the state file's data. Needs nothing of Ansible.
 
 A record is ``{"number", "release": {"id", "path"}, "environment": {"prefix", "fingerprint", "build", …}, "settings": {…},
-"created_at", "verdict": {"status", "at", "message"}}``; the state ``{"version": 1, "worker", "active", "next", "generations": [record]}``.
+"secrets_digest", "secrets_file", "created_at", "activated_at", "verdict": {"status", "at", "message"}}``; secrets_file is the path of its
+secrets on the host, activated_at when it last became the active one; both are null where there is none.
+The state is ``{"version": 1, "worker", "active", "next", "generations": [record]}``.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 import typing as t
 
-from ..errors import WorkerError
+from ..errors import OptionError, WorkerError
 
 Record = dict[str, t.Any]
 State = dict[str, t.Any]
 
 VERSION = 1
 CANDIDATE, HEALTHY, FAILED, UNVERIFIED, ROLLED_BACK = "candidate", "healthy", "failed", "unverified", "rolled_back"
+GOOD = (HEALTHY, UNVERIFIED)
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_RELEASE = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What a deploy wants to run. settings: the options of the instances, without any secret."""
+    """What a deploy wants to run. settings: the options of the instances, without any secret.
+
+    secrets_digest: names the secrets, None without any.
+    """
 
     release: t.Mapping[str, t.Any]
     environment: t.Mapping[str, t.Any]
     settings: t.Mapping[str, t.Any]
+    secrets_digest: t.Optional[str] = None
 
     def same_as(self, record: Record, any_build: bool = False) -> bool:
         """Whether the record runs the same. any_build: a rebuilt environment of the same contents counts as the same."""
@@ -39,6 +49,7 @@ class Wanted:
             and theirs["fingerprint"] == ours["fingerprint"]
             and (any_build or theirs["prefix"] == ours["prefix"])
             and record["settings"] == dict(self.settings)
+            and record["secrets_digest"] == self.secrets_digest
         )
 
 
@@ -55,6 +66,18 @@ class Candidate:
 def empty(worker: str) -> State:
     """The state of a worker that was never deployed."""
     return {"version": VERSION, "worker": worker, "active": None, "next": 1, "generations": []}
+
+
+def is_state(data: t.Mapping[str, t.Any]) -> bool:
+    """Whether the data has the form of a state: all keys, and records with all of theirs."""
+    records = data.get("generations")
+    return set(data) >= {"worker", "active", "next"} and isinstance(records, list) and all(_is_record(each) for each in records)
+
+
+def _is_record(data: t.Any) -> bool:
+    keys = {"number", "settings", "secrets_digest", "secrets_file", "created_at", "activated_at"}
+    parts = {"release": {"id", "path"}, "environment": {"prefix", "fingerprint"}, "verdict": {"status", "at", "message"}}
+    return isinstance(data, dict) and set(data) >= keys and all(isinstance(data.get(name), dict) and set(data[name]) >= parts[name] for name in parts)
 
 
 def find(state: State, number: t.Optional[int]) -> t.Optional[Record]:
@@ -92,8 +115,8 @@ def choose(state: State, wanted: Wanted, force: bool = False) -> Candidate:
     return Candidate(state["next"], True, False, current)
 
 
-def record_candidate(state: State, wanted: Wanted, candidate: Candidate, now: str) -> State:
-    """The state with the candidate in it."""
+def record_candidate(state: State, wanted: Wanted, candidate: Candidate, now: str, secrets_file: t.Optional[str] = None) -> State:
+    """The state with the candidate in it. secrets_file: where its secrets are, None without any."""
     if candidate.recorded:
         return state
     following = copy.deepcopy(state)
@@ -103,7 +126,10 @@ def record_candidate(state: State, wanted: Wanted, candidate: Candidate, now: st
             "release": dict(wanted.release),
             "environment": dict(wanted.environment),
             "settings": dict(wanted.settings),
+            "secrets_digest": wanted.secrets_digest,
+            "secrets_file": secrets_file,
             "created_at": now,
+            "activated_at": None,
             "verdict": {"status": CANDIDATE, "at": now, "message": ""},
         }
     )
@@ -114,8 +140,9 @@ def record_candidate(state: State, wanted: Wanted, candidate: Candidate, now: st
 def conclude(state: State, number: int, status: str, message: str, now: str, rolled_back_from: t.Optional[int] = None) -> State:
     """The state after the verdict on a generation.
 
-    healthy and unverified make it the active one; failed leaves the active one as it is.
-    rolled_back_from: the generation that an operator left for this one. An unchanged verdict keeps its time.
+    healthy and unverified make it the active one; failed leaves the active one as it is, and says nothing against it where it was
+    healthy before: then something else failed. rolled_back_from: the generation that an operator left for this one. An unchanged
+    verdict keeps its time.
     """
     following = copy.deepcopy(state)
     record = find(following, number)
@@ -123,37 +150,69 @@ def conclude(state: State, number: int, status: str, message: str, now: str, rol
         raise WorkerError(
             "unknown_generation", f"There is no generation {number} of {state['worker']}.", "See which there are: the status playbook lists them."
         )
+    if status == FAILED and number == state["active"] and record["verdict"]["status"] == HEALTHY:
+        return following
     if record["verdict"]["status"] != status:
         record["verdict"] = {"status": status, "at": now, "message": message}
-    if status in (HEALTHY, UNVERIFIED):
+    if status in GOOD and following["active"] != number:
         following["active"] = number
+        record["activated_at"] = now
     left = find(following, rolled_back_from) if rolled_back_from != number else None
     if left is not None:
         left["verdict"] = {"status": ROLLED_BACK, "at": now, "message": f"rolled back to generation {number}"}
     return following
 
 
-def rollback_target(state: State, to: t.Optional[int] = None) -> t.Optional[Record]:
-    """The generation to go back to: ``to``, else the newest good one older than the active one, else any other good one.
+def rollback_target(state: State, to: t.Optional[str] = None, force: bool = False) -> t.Optional[Record]:
+    """The generation to go back to: the good one that was active last before the active one, or what ``to`` names.
 
-    Returns None where there is none. Raises WorkerError ``unknown_generation`` where ``to`` does not exist.
+    to: a number, or the id of a release, whose good generation that was active last is meant (one that was rolled back where there is
+    no other). force: take also what failed. Returns None where nothing is named and there is none.
+    Raises OptionError, WorkerError ``unknown_generation`` where there is no such generation, and ``not_good``.
     """
     if to is not None:
-        record = find(state, to)
-        if record is None:
-            numbers = ", ".join(str(each["number"]) for each in state["generations"]) or "none"
-            raise WorkerError("unknown_generation", f"There is no generation {to} of {state['worker']}; there are: {numbers}.", "Choose one of them.")
-        return record
-    good = [each for each in state["generations"] if each["verdict"]["status"] in (HEALTHY, UNVERIFIED) and each["number"] != state["active"]]
-    older = [each for each in good if state["active"] is None or each["number"] < state["active"]]
-    return max(older or good, key=lambda each: int(each["number"]), default=None)
+        return _named(state, to, force)
+    good = [each for each in state["generations"] if each["verdict"]["status"] in GOOD and each["number"] != state["active"]]
+    return max(good, key=_age, default=None)
+
+
+def _named(state: State, to: str, force: bool) -> Record:
+    if _RELEASE.fullmatch(to):
+        what, found = f"generation with the release {to}", [each for each in state["generations"] if each["release"]["id"] == to]
+    elif _NUMBER.fullmatch(to):
+        what, found = f"generation {int(to)}", [each for each in state["generations"] if each["number"] == int(to)]
+    else:
+        remedy = "Give a number, or a release's 16 hexadecimal digits; the status playbook lists both."
+        raise OptionError("rollback_to", to, "it is neither the number of a generation nor the id of a release", remedy)
+    if not found:
+        raise WorkerError("unknown_generation", f"There is no {what} of {state['worker']}; there are: {_listed(state['generations'])}.", "Choose one of them.")
+    for statuses in (GOOD, (ROLLED_BACK,), (FAILED, CANDIDATE) if force else ()):
+        fitting = [each for each in found if each["verdict"]["status"] in statuses]
+        if fitting:
+            return max(fitting, key=_age)
+    good = [each for each in state["generations"] if each["verdict"]["status"] in (*GOOD, ROLLED_BACK)]
+    raise WorkerError(
+        "not_good",
+        f"No {what} of {state['worker']} ever served well here: {_listed(found)}. Those that did: {_listed(good)}.",
+        "Choose one of these, or insist: add -e worker_force=true",
+    )
+
+
+def _listed(records: t.Sequence[Record]) -> str:
+    """``1 (release 0123456789abcdef, healthy), 2 (…)``."""
+    return ", ".join(f"{each['number']} (release {each['release']['id']}, {each['verdict']['status']})" for each in records) or "none"
+
+
+def _age(record: Record) -> tuple[str, int]:
+    """Orders generations by when they were last made the active one; those that never were by when they were recorded."""
+    return record["activated_at"] or record["created_at"], record["number"]
 
 
 def drop_old(state: State, keep: int) -> State:
-    """The state with the active generation, the one that a rollback would take, and the newest up to ``keep`` in all."""
+    """The state with the active generation, the one that a rollback would take, and those that served last up to ``keep`` in all."""
     target = rollback_target(state)
     kept = {state["active"], target["number"] if target else None}
-    for record in sorted(state["generations"], key=lambda each: -int(each["number"])):
+    for record in sorted(state["generations"], key=_age, reverse=True):
         if len(kept - {None}) >= keep:
             break
         kept.add(record["number"])

@@ -20,7 +20,7 @@ ORPHAN_AGE = 24 * 3600.0
 
 
 def load(root: str, name: str) -> states.State:
-    """The state of the worker. Raises WorkerError ``newer_state`` for a file that a later version of the collection wrote."""
+    """The state of the worker. Raises WorkerError ``broken_file``, or ``newer_state`` for a file that a later version of the collection wrote."""
     path = Layout(root).worker(name).state
     data = read_json(path)
     if data is None:
@@ -30,6 +30,10 @@ def load(root: str, name: str) -> states.State:
             "newer_state",
             f"{path} has the version {data.get('version') if isinstance(data, dict) else None!r}; this collection reads version {states.VERSION}.",
             "Use the version of the collection that wrote it, or a later one.",
+        )
+    if not states.is_state(data):
+        raise WorkerError(
+            "broken_file", f"{path} is no state of a worker: something is missing in it.", f"Look at it, then move it away: mv {path} {path}.broken"
         )
     return data
 
@@ -51,38 +55,38 @@ def append_log(root: str, name: str, entry: t.Mapping[str, t.Any]) -> None:
         os.close(descriptor)
 
 
+def workers(root: str) -> list[str]:
+    """The names of the workers that have anything below the root."""
+    directory = Layout(root).workers()
+    return sorted(name for name in os.listdir(directory) if not name.startswith(".")) if os.path.isdir(directory) else []
+
+
 def referenced(root: str, coming: states.State) -> set[str]:
     """Every release and prefix that a generation of any worker below the root names, one worker's state being ``coming``."""
     paths: set[str] = set()
-    directory = Layout(root).workers()
-    names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-    for state in [coming, *(load(root, name) for name in names if name != coming["worker"])]:
+    for state in [coming, *(load(root, name) for name in workers(root) if name != coming["worker"])]:
         for record in state["generations"]:
             paths.update((record["release"]["path"], record["environment"]["prefix"]))
     return paths
 
 
-def prunable(root: str, coming: states.State, dropped: t.Iterable[states.Record], now: float) -> list[str]:
-    """What may go: what only the dropped generations named, and releases that no generation ever took up in a day.
+def unneeded(root: str, coming: states.State, paths: t.Iterable[str]) -> list[str]:
+    """Those of the releases and prefixes below the root that exist and that no generation of any worker names.
 
-    A younger one may belong to a deploy that runs at this moment. coming: the state as it will be; check mode has not written it.
+    coming: the state of one worker as it will be; check mode has not written it. Raises WorkerError where the state of another worker
+    cannot be read: then nobody knows what is needed.
     """
     layout = Layout(root)
-    needed = referenced(root, coming)
-    candidates = {path for record in dropped for path in (record["release"]["path"], record["environment"]["prefix"])}
-    for name in os.listdir(layout.releases) if os.path.isdir(layout.releases) else []:
-        path = os.path.join(layout.releases, name)
-        if os.path.isdir(path) and now - os.lstat(path).st_ctime > ORPHAN_AGE:
-            candidates.add(path)
-    inside = (layout.releases + os.sep, layout.envs + os.sep)
-    return sorted(path for path in candidates - needed if path.startswith(inside) and os.path.isdir(path))
+    there = {path for path in paths if os.path.dirname(path) in (layout.releases, layout.envs) and os.path.isdir(path)}
+    return sorted(there - referenced(root, coming))
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory so that a crash never leaves it half there under its own name."""
+    """Remove a directory, and what is left of an earlier removal, so that a crash never leaves it half there under its own name."""
     doomed = os.path.join(os.path.dirname(path), f".removed-{os.path.basename(path)}")
     if os.path.lexists(doomed):
         shutil.rmtree(doomed)
-    os.rename(path, doomed)
-    flush_directory(os.path.dirname(path))
-    shutil.rmtree(doomed)
+    if os.path.lexists(path):
+        os.rename(path, doomed)
+        flush_directory(os.path.dirname(path))
+        shutil.rmtree(doomed)

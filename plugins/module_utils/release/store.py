@@ -42,6 +42,11 @@ class Store:
         """A directory under an id is complete: it got that name last."""
         return os.path.isdir(self.path(release))
 
+    def older_than(self, moment: float) -> list[str]:
+        """The releases that came before the moment (seconds since the epoch)."""
+        names = os.listdir(self.layout.releases) if os.path.isdir(self.layout.releases) else []
+        return [name for name in names if not name.startswith(".") and os.lstat(self.path(name)).st_ctime < moment]
+
     def require(self, release: str, size: int, files: int) -> bool:
         """Whether the release must be sent. Records that it will be created. size: its bytes; files: how many.
 
@@ -85,14 +90,18 @@ class Store:
             return False
         refuse_in_use(self.layout, release)
         if not self.check_mode:
-            with self._locked():
-                doomed = os.path.join(self.layout.releases, f"{REMOVED}{release}-{os.getpid()}")
-                # A process that starts from now on finds no release rather than half of one.
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(self.path(release), doomed)
-                self._sweep()
+            self.discard(release)
         self._record(release, "removed")
         return True
+
+    def discard(self, release: str) -> None:
+        """Remove the release, whoever needs it, and what killed runs left."""
+        with self._locked():
+            doomed = os.path.join(self.layout.releases, f"{REMOVED}{release}-{os.getpid()}")
+            # A process that starts from now on finds no release rather than half of one.
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.path(release), doomed)
+            self._sweep()
 
     def _record(self, release: str, status: str) -> None:
         name = os.path.relpath(self.path(release), self.layout.root)
