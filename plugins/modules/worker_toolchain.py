@@ -10,13 +10,13 @@ module: worker_toolchain
 short_description: Make the virtual environment on a host that the other modules run in
 version_added: 0.1.0
 description:
-  - Gives the host an interpreter that has what the modules of this collection import (grpcio, psutil, py-rattler, supervisor, uv),
+  - Gives the host an interpreter that has what the modules of this collection import (grpcio, py-rattler, supervisor, uv),
     without touching the system's own packages.
   - The virtual environment C(<root>/toolchain/<fingerprint>) is built complete or not at all, from pinned requirements with hashes
     and from wheels alone. It is never changed afterwards. Other requirements, or another Python, make another one beside it.
   - Where the interpreter that runs the module already has every distribution that the requirements name, nothing is made.
     The version must be one of those pinned. For what the modules themselves import a version from a known lower bound on will do
-    (grpcio 1.60, psutil 5.9, py-rattler 0.25, supervisor 4.2, typing-extensions 4.12, uv 0.13).
+    (grpcio 1.60, py-rattler 0.25, supervisor 4.2, typing-extensions 4.12, uv 0.13).
   - A host where nothing is to be done is answered by reading one file.
 extends_documentation_fragment:
   - ew_ai.worker.attributes

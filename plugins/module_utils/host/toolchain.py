@@ -36,7 +36,7 @@ RECORD = "toolchain.json"
 MARK = ".building"
 REQUIREMENTS = "requirements.txt"
 # What must import, or the platform lacks something that no requirement can name (an old C library).
-_IMPORTS = {"grpcio": "grpc", "psutil": "psutil", "py-rattler": "rattler", "supervisor": "supervisor.options"}
+_IMPORTS = {"grpcio": "grpc", "py-rattler": "rattler", "supervisor": "supervisor.options"}
 
 
 @dataclasses.dataclass(frozen=True)

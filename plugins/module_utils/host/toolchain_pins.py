@@ -19,7 +19,6 @@ from ..errors import OptionError
 # What the modules were written for. An interpreter that has these, or newer, needs no toolchain.
 MINIMUM = {
     "grpcio": "1.60",
-    "psutil": "5.9",
     "py-rattler": "0.25",
     "supervisor": "4.2",
     "typing-extensions": "4.12",
