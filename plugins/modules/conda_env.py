@@ -352,8 +352,8 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build import Means
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine, pip_settings, secrets_in
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.manage import EMPTY, Wanted, absent, present
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.ownership import build_identity
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import credentials, strip_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content, wanted_place
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import Job
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
@@ -416,20 +416,6 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     return {**found, **actions.as_result()}
 
 
-def hide_credentials(module: AnsibleModule) -> dict[str, t.Any]:
-    """The options as they were given; those that Ansible prints as the invocation lose their credentials."""
-    options = dict(module.params)
-    for option in ADDRESS_OPTIONS:
-        value = options[option]
-        addresses = [value] if isinstance(value, str) else value or []
-        for address in addresses:
-            secret = credentials(address)
-            if secret is not None:
-                module.no_log_values.update(word for word in (secret.password, secret.token) if len(word) >= MASKED_LENGTH)
-        module.params[option] = strip_credentials(value) if isinstance(value, str) else [strip_credentials(each) for each in value] if value else value
-    return options
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec=argument_spec(),
@@ -439,7 +425,7 @@ def main() -> None:
         # Only keeps the options, which may carry credentials, out of the system's log.
         no_log=True,
     )
-    options = hide_credentials(module)
+    options = hide_credentials(module.params, module.no_log_values, ADDRESS_OPTIONS)
     run_module(module, lambda: work(module, options), EMPTY)
 
 

@@ -61,6 +61,14 @@ options:
     description: Whether to ask no index. The wheels then come from O(find_links).
     type: bool
     default: false
+  use_existing:
+    description:
+      - Whether, where the wanted toolchain is missing, any other complete one below O(root) will do, the newest of them. Then nothing is made.
+      - Meant for work on what is deployed already. After an upgrade of the collection, which wants another toolchain, a worker can be
+        looked at, stopped and rolled back without an index.
+      - Where there is none at all, the wanted one is made as ever.
+    type: bool
+    default: false
   timeout:
     description: Seconds for each step of the build, and for another run that makes the same toolchain to end.
     type: int
@@ -111,6 +119,11 @@ created:
   returned: always
   type: bool
   sample: false
+exact:
+  description: Whether RV(python) has just what O(requirements) ask for; with O(use_existing) it may be an older toolchain.
+  returned: always
+  type: bool
+  sample: true
 provided:
   description: Whether the running interpreter already has everything, so that there is no toolchain.
   returned: always
@@ -152,6 +165,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError
 from ansible_collections.ew_ai.worker.plugins.module_utils.host import toolchain, toolchain_pip
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import Job
@@ -168,18 +182,20 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "extra_index_urls": {"type": "list", "elements": "str", "default": []},
     "find_links": {"type": "list", "elements": "str", "default": []},
     "offline": {"type": "bool", "default": False},
+    "use_existing": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 900},
 }
-EMPTY: dict[str, t.Any] = {"python": "", "fingerprint": "", "created": False, "provided": False}
+EMPTY: dict[str, t.Any] = {"python": "", "fingerprint": "", "created": False, "exact": False, "provided": False}
+ADDRESS_OPTIONS = ("index_url", "extra_index_urls", "find_links")
 
 
 def present(params: dict[str, t.Any], check_mode: bool, begin: Begin) -> dict[str, t.Any]:
     """Plan, and unless in check mode act. Raises WorkerError."""
-    for option in ("index_url", "extra_index_urls", "find_links"):
+    for option in ADDRESS_OPTIONS:
         toolchain_pip.refuse_blanks(option, params[option] if isinstance(params[option], list) else [params[option]])
     actions = Actions()
     wanted = toolchain.Toolchain(params["root"], params["requirements"], params["python"], actions)
-    plan = wanted.plan()
+    plan = wanted.plan(params["use_existing"])
     made = plan.state == "missing"
     if made and not check_mode:
         sources = toolchain.Sources(params["index_url"], tuple(params["extra_index_urls"]), tuple(params["find_links"]), params["offline"])
@@ -191,6 +207,7 @@ def present(params: dict[str, t.Any], check_mode: bool, begin: Begin) -> dict[st
         "python": sys.executable if made and check_mode else plan.python,
         "fingerprint": plan.fingerprint,
         "created": made,
+        "exact": plan.state != "older",
         "provided": plan.state == "provided",
     }
 
@@ -202,20 +219,27 @@ def absent(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     return actions.as_result()
 
 
-def work(module: AnsibleModule) -> dict[str, t.Any]:
-    if not module.params["root"].startswith("/"):
-        raise OptionError("root", module.params["root"], "it is not an absolute path", "Give a path that starts with /.")
-    if module.params["timeout"] < 1:
-        raise OptionError("timeout", module.params["timeout"], "it must be at least 1", "Give a number of seconds.")
-    job = Job(module, Layout(module.params["root"]).jobs)
-    if module.params["state"] == "absent":
-        return absent(module.params, module.check_mode)
-    return present(module.params, module.check_mode, job.detach)
+def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
+    if not options["root"].startswith("/"):
+        raise OptionError("root", options["root"], "it is not an absolute path", "Give a path that starts with /.")
+    if options["timeout"] < 1:
+        raise OptionError("timeout", options["timeout"], "it must be at least 1", "Give a number of seconds.")
+    job = Job(module, Layout(options["root"]).jobs)
+    if options["state"] == "absent":
+        return absent(options, module.check_mode)
+    return present(options, module.check_mode, job.detach)
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, required_if=[("state", "present", ["requirements"])], supports_check_mode=True)
-    run_module(module, lambda: work(module), EMPTY)
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        required_if=[("state", "present", ["requirements"])],
+        supports_check_mode=True,
+        # Only keeps the options, which may carry credentials, out of the system's log.
+        no_log=True,
+    )
+    options = hide_credentials(module.params, module.no_log_values, ADDRESS_OPTIONS)
+    run_module(module, lambda: work(module, options), EMPTY)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,58 @@ def test_the_toolchain_of_the_role_is_provided_by_the_interpreter_of_the_tests(t
     assert not (tmp_path / "root").exists()
 
 
+class TestUseExisting:
+    """What is deployed can be looked at and stopped after an upgrade of the collection, and without an index."""
+
+    @pytest.fixture
+    def root(self, tmp_path: pathlib.Path, wheels: pathlib.Path) -> pathlib.Path:
+        """A root with two toolchains; that of 1.0 was made last."""
+        for version, created in (("2.0", "2026-01-01T00:00:00Z"), ("1.0", "2026-01-02T00:00:00Z")):
+            made = run(args(tmp_path / "root", make_wheel(wheels, version), wheels))
+            assert (made["created"], made["exact"]) == (True, True)
+            record = tmp_path / "root/toolchain" / made["fingerprint"] / "toolchain.json"
+            record.write_text(json.dumps({**json.loads(record.read_text()), "created": created}))
+        shutil.rmtree(wheels)
+        return tmp_path / "root"
+
+    def ask(self, root: pathlib.Path, wheels: pathlib.Path, version: str = "3.0", check: bool = False) -> dict[str, t.Any]:
+        requirements = make_wheel(wheels.parent / "unused", version)
+        return run({"root": str(root), "requirements": requirements, "offline": True, "use_existing": True}, check)
+
+    @pytest.mark.parametrize("check", [True, False])
+    def test_the_newest_complete_one_will_do(self, root: pathlib.Path, wheels: pathlib.Path, check: bool) -> None:
+        found = self.ask(root, wheels, check=check)
+        assert (found["changed"], found["created"], found["provided"], found["exact"]) == (False, False, False, False)
+        assert version_in(found["python"]) == "1.0"
+        assert found["python"] == str(root / "toolchain" / found["fingerprint"] / "bin/python")
+        assert len(list((root / "toolchain").iterdir())) == 2
+
+    def test_the_exact_one_is_better(self, root: pathlib.Path, wheels: pathlib.Path) -> None:
+        make_wheel(wheels, "2.0")
+        (record,) = [each for each in root.glob("toolchain/*/toolchain.json") if json.loads(each.read_text())["packages"]["ew-tiny"] == "2.0"]
+        found = run({"root": str(root), "requirements": (record.parent / "requirements.txt").read_text(), "offline": True, "use_existing": True})
+        assert (found["exact"], found["changed"], version_in(found["python"])) == (True, False, "2.0")
+
+    @pytest.mark.parametrize("damage", ["record", "broken record", "interpreter", "other python"])
+    def test_one_that_is_not_whole_will_not(self, root: pathlib.Path, wheels: pathlib.Path, damage: str) -> None:
+        directory = pathlib.Path(self.ask(root, wheels)["python"]).parents[1]
+        if damage == "record":
+            (directory / "toolchain.json").unlink()
+        elif damage == "broken record":
+            (directory / "toolchain.json").write_text("{")
+        elif damage == "interpreter":
+            (directory / "bin/python").unlink()
+        else:
+            (directory / "lib" / f"python3.{sys.version_info.minor}").rename(directory / "lib" / "python3.0")
+        assert version_in(self.ask(root, wheels)["python"]) == "2.0"
+
+    def test_without_any_it_is_made_or_the_way_to_make_it_is_told(self, tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:
+        failed(self.ask(tmp_path / "root", wheels), "offline", tmp_path / "root")
+        arguments = args(tmp_path / "root", make_wheel(wheels, "1.0"), wheels, use_existing=True)
+        assert run(arguments)["created"] is True
+        assert run(arguments)["changed"] is False
+
+
 def interpreter(minor: str) -> str | None:
     """A Python of that version which can make virtual environments, from PATH or pyenv(1)'s directory."""
     candidates = [shutil.which(f"python{minor}"), *sorted(map(str, pathlib.Path.home().glob(f".pyenv/versions/{minor}.*/bin/python")))]
@@ -188,7 +240,8 @@ def test_no_way_to_an_index(tmp_path: pathlib.Path) -> None:
         environ={"PIP_RETRIES": "1"},
     )
     failed(result, "no_network", tmp_path / "root")
-    assert "geheim4711" not in json.dumps(result["msg"]) + result["stdout"] + result["stderr"]
+    assert result["invocation"]["module_args"]["index_url"] == "http://127.0.0.1:9/simple"
+    assert "geheim4711" not in json.dumps(result)
 
 
 def test_offline_without_wheels(tmp_path: pathlib.Path, wheels: pathlib.Path) -> None:

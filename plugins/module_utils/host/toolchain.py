@@ -22,7 +22,7 @@ import time
 import typing as t
 
 from ..actions import Actions
-from ..errors import WorkerError
+from ..errors import OptionError, WorkerError
 from ..files import flush_directory, locked, read_json, write_json, write_text
 from ..layout import Layout
 from ..processes import all_pids, command, is_alive
@@ -51,7 +51,10 @@ class Sources:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """state: ready (complete already), provided (the running interpreter will do) or missing. python: for the later stages."""
+    """state: ready (complete already), provided (the running interpreter will do), older (another one will do) or missing.
+
+    python: for the later stages.
+    """
 
     state: str
     fingerprint: str
@@ -79,8 +82,11 @@ class Toolchain:
         self._chosen = python is not None and python != sys.executable
         self._actions = actions
 
-    def plan(self) -> Plan:
-        """What is there. Raises WorkerError ``no_venv`` where something is to be made and cannot be."""
+    def plan(self, use_existing: bool = False) -> Plan:
+        """What is there. use_existing: rather than make one, take another that is complete.
+
+        Raises WorkerError ``no_venv`` where something is to be made and cannot be.
+        """
         fingerprint = fingerprint_of(self._requirements, self._base)
         directory = os.path.join(self._layout.toolchain, fingerprint)
         python = os.path.join(directory, "bin", "python")
@@ -88,6 +94,9 @@ class Toolchain:
             return Plan("ready", fingerprint, directory, python)
         if not self._chosen and satisfied(self._pins, installed(sys.path)):
             return Plan("provided", fingerprint, directory, sys.executable)
+        older = newest(self._layout) if use_existing else None
+        if older is not None:
+            return Plan("older", os.path.basename(older), older, os.path.join(older, "bin", "python"))
         refuse_without_venv(self._base)
         refuse_foreign(directory)
         return Plan("missing", fingerprint, directory, python)
@@ -183,6 +192,25 @@ def is_complete(directory: str, fingerprint: str) -> bool:
     """Whether the directory was finished as that toolchain and its interpreter is still there. One file is read."""
     record = read_json(os.path.join(directory, RECORD))
     return isinstance(record, dict) and record.get("fingerprint") == fingerprint and os.access(os.path.join(directory, "bin", "python"), os.X_OK)
+
+
+def newest(layout: Layout) -> t.Optional[str]:
+    """The complete toolchain that was made last and whose interpreter is still the one that it was made for, or None."""
+    found = []
+    for name in os.listdir(layout.toolchain) if os.path.isdir(layout.toolchain) else ():
+        directory = os.path.join(layout.toolchain, name)
+        with contextlib.suppress(WorkerError, NotADirectoryError):
+            if is_complete(directory, name):
+                found.append((str(read_json(os.path.join(directory, RECORD)).get("created")), directory))
+    return next((directory for _created, directory in sorted(found, reverse=True) if _fits(directory)), None)
+
+
+def _fits(directory: str) -> bool:
+    """Whether it finds its packages: an upgrade of the system may have led its interpreter to another version of Python."""
+    try:
+        return os.path.isdir(_site_packages(directory, interpreter_at(os.path.join(directory, "bin", "python"))))
+    except OptionError:
+        return False
 
 
 def refuse_foreign(directory: str) -> None:
