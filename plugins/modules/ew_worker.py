@@ -73,7 +73,9 @@ options:
     type: list
     elements: str
   exclusive:
-    description: Whether to remove the instances that are not listed in O(instances). Nothing is removed together with O(only).
+    description:
+      - Whether to remove the instances that are not listed in O(instances).
+      - Together with O(only), of these only those are removed that hold a port which a chosen instance is to get.
     type: bool
     default: false
   enabled:
@@ -366,8 +368,9 @@ instances:
 batches:
   description:
     - The instances that are started or restarted, in the order in which that is done.
-    - First come those that are down, together, then those that run, one by one.
-    - From check mode, it tells how to call the module in steps with O(only).
+    - First come those that are down, together, then those that run, one by one. Those that hand ports to each other are one step,
+      in which all of them are stopped before the first is started.
+    - From check mode, it tells how to call the module in steps with O(only), and with O(exclusive) where that is set.
   returned: always
   type: list
   elements: list
@@ -384,7 +387,7 @@ elapsed:
   sample: 2.1
 code:
   description:
-    - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (a foreign process listens on a wanted port)
+    - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (somebody else listens on a wanted port)
       or V(invalid_option).
   returned: on failure
   type: str

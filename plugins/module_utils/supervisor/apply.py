@@ -95,6 +95,10 @@ class Apply:
         stopping = [one.name for one in batch if one.run in (STOP, RESTART)]
         if stopping:
             self._stop(stopping)
+        leaving = [one.name for one in batch if one.remove]
+        if leaving:
+            self._supervisor.remove(leaving)
+            self._supervisor.settle(())
         for one in batch:
             self._record(one)
         starting = [one.name for one in batch if one.run in (START, RESTART)]

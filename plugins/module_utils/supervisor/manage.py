@@ -20,7 +20,7 @@ from . import apply, options, plan, process, rows
 from .base import Supervisor, make_directory
 from .choose import choose
 from .journal import iso_time
-from .model import EFFECTIVE, GENERATION, PORTS, File, Found, FoundShared, Instance, Spec, Stamp
+from .model import EFFECTIVE, GENERATION, File, Found, FoundShared, Instance, Spec, Stamp, number, ports_of
 from .ports import check_ports
 
 _LOCK_TIMEOUT = 300.0
@@ -86,14 +86,14 @@ def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Cal
             "bind_to_unit", look.shared.missing, "there is no such unit on this host", "Install it first, or correct the name: systemctl list-unit-files"
         )
     if request.state in ("started", "restarted"):
-        check_ports(look.instances or _recorded_instances(look), params["bind"], supervisor.owner)
+        going = {one.name for one in look.make_plan().instances if one.run}
+        check_ports(look.instances or _recorded_instances(look), params["bind"], supervisor.owner, going)
     return look
 
 
 def _recorded_instances(look: Look) -> list[Instance]:
     """The instances to act on as their files say, where none is listed."""
-    ports = {name: look.found[name].recorded.get(PORTS, "") for name in look.request.names}
-    return [Instance(name, 0, tuple(int(port) for port in text.split(",") if port)) for name, text in ports.items()]
+    return [Instance(name, 0, tuple(ports_of(look.found[name].recorded))) for name in look.request.names]
 
 
 def _spec(params: options.Params, layout: WorkerLayout, listed: t.Sequence[Instance]) -> Spec:
@@ -120,7 +120,8 @@ def _request(params: options.Params, listed: t.Sequence[Instance], found: t.Mapp
     return plan.Request(
         state=params["state"],
         names=names,
-        exclusive=bool(params["exclusive"]) and params["only"] is None and params["instances"] is not None,
+        unwanted=tuple(sorted(set(found) - set(known))) if params["exclusive"] and params["instances"] is not None else (),
+        partial=params["only"] is not None,
         enabled=params["enabled"],
         force_restart=bool(params["force_restart"]),
     )
@@ -136,13 +137,10 @@ def _want(look: Look, salt: bytes) -> None:
         effective = process.digest(look.spec, instance, look.supervisor.kind, salt)
         recorded = look.found[instance.name].recorded if instance.name in look.found else {}
         same = bool(salt) and recorded.get(EFFECTIVE) == effective
-        generation = _number(recorded.get(GENERATION)) if same else look.spec.generation or None
+        generation = number(recorded.get(GENERATION)) if same else look.spec.generation or None
         files = look.supervisor.instance_files(look.spec, instance, Stamp(effective, generation))
-        look.wanted.append(plan.Wanted(instance.name, effective, tuple(files), apply.data_is_missing(look.layout, instance.name, owner)))
-
-
-def _number(text: t.Optional[str]) -> t.Optional[int]:
-    return int(text) if text and text.isdigit() else None
+        missing = apply.data_is_missing(look.layout, instance.name, owner)
+        look.wanted.append(plan.Wanted(instance.name, effective, tuple(files), missing, instance.ports))
 
 
 def data_owner(spec: Spec) -> t.Optional[tuple[int, int]]:
@@ -205,7 +203,7 @@ def _differ(look: Look, plan_: plan.Plan, tracker: Actions) -> None:
         before = on_disk.get(file.path)
         tracker.differ(file.path, shown(file.path, before.text) if before else "", shown(file.path, file.text))
     gone = {path for one in plan_.instances for path in one.delete}
-    gone |= {path for one in plan_.removals for path in look.found[one.name].files} | (set(look.shared.files) if plan_.remove_shared else set())
+    gone |= {path for name in plan_.removed for path in look.found[name].files} | (set(look.shared.files) if plan_.remove_shared else set())
     for path in sorted(gone):
         tracker.differ(path, shown(path, on_disk[path].text), "")
 
@@ -237,5 +235,5 @@ def _result(
             for name in names
         ],
         "batches": plan_.restart_batches,
-        "removed": [one.name for one in plan_.removals],
+        "removed": plan_.removed,
     }

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 from ..layout import WorkerLayout
@@ -149,6 +150,11 @@ class Found:
         return bool(self.files)
 
     @property
+    def ports(self) -> set[int]:
+        """Those that its process has, and those that its files would give to the next one."""
+        return {*ports_of(self.recorded), *ports_of(self.runs or {})}
+
+    @property
     def up(self) -> bool:
         return self.state == "running"
 
@@ -174,6 +180,17 @@ class LogLine:
 
     time: str
     line: str
+
+
+def number(text: t.Optional[str]) -> t.Optional[int]:
+    """The number that a variable holds, None for anything else: a process may overwrite its own variables with what it likes."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) else None
+
+
+def ports_of(variables: t.Mapping[str, str]) -> list[int]:
+    """The ports that an instance's variables tell; what is no port is left out."""
+    numbers = (number(word) for word in variables.get(PORTS, "").split(","))
+    return [each for each in numbers if each is not None and 1 <= each <= 65535]
 
 
 def log_line(text: str) -> str:

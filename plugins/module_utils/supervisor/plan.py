@@ -22,12 +22,14 @@ Action = tuple[str, str, str]
 class Request:
     """What the caller asks for.
 
-    names: the instances to act on, in order. exclusive: remove every other one. enabled: None follows the state.
+    names: the instances to act on, in order. unwanted: those that are to go because they are not listed; partial: for now
+    only where one of them is in the way of a chosen one. enabled: None follows the state.
     """
 
     state: str
     names: tuple[str, ...]
-    exclusive: bool = False
+    unwanted: tuple[str, ...] = ()
+    partial: bool = False
     enabled: t.Optional[bool] = None
     force_restart: bool = False
 
@@ -40,6 +42,7 @@ class Wanted:
     effective: str
     files: tuple[File, ...]
     missing_data: bool = False
+    ports: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +97,10 @@ class InstancePlan:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that is to be done: removals first, because they free ports; then what is shared; then batch by batch."""
+    """All that is to be done: removals first; then what is shared; then batch by batch.
+
+    A batch holds a removal too, where one of its instances takes over a port of the one that goes.
+    """
 
     removals: tuple[InstancePlan, ...] = ()
     shared_write: tuple[File, ...] = ()
@@ -118,6 +124,11 @@ class Plan:
         return rows + ([] if names.shared_first else started)
 
     @property
+    def removed(self) -> list[str]:
+        """The names of what is removed."""
+        return [one.name for one in self.instances if one.remove]
+
+    @property
     def restart_batches(self) -> list[list[str]]:
         """The names of what is started or restarted, as the caller should take them in turn."""
         rows = [[one.name for one in batch if one.run in (START, RESTART)] for batch in self.batches]
@@ -134,12 +145,14 @@ def make(
 ) -> Plan:
     """The plan. wanted: the instances with what they must be; empty where only what exists is started or stopped."""
     by_name = {one.name: one for one in wanted}
-    leaving = request.names if request.state == "absent" else sorted(set(found) - set(request.names)) if request.exclusive else ()
-    removals = tuple(_removal(found[name]) for name in leaving if name in found)
     if request.state == "absent":
+        leaving = tuple(_removal(found[name]) for name in request.names if name in found)
         last = not set(found) - set(request.names) and bool(shared.files)
-        return Plan(removals=removals, remove_shared=last, shared_actions=_removed(shared, names) if last else ())
+        return Plan(removals=leaving, remove_shared=last, shared_actions=_removed(shared, names) if last else ())
     changes = [_instance(request, by_name.get(name), found.get(name, Found(name))) for name in request.names]
+    leaving = tuple(_removal(found[name]) for name in request.unwanted if name in found)
+    groups = _groups((*leaving, *changes), {name: one.ports for name, one in by_name.items()}, found)
+    handing = {one.name for group in groups for one in group}
     write = tuple(file for file in shared_wanted if differs(file, shared.files.get(file.path)))
     enabled = any(change.enable or found.get(change.name, Found("")).enabled for change in changes if change.enable is not False)
     # Where its text changed, an enabled target is enabled again: it may be wanted by another unit now.
@@ -148,12 +161,12 @@ def make(
     running = any(found[name].up for name in request.names if name in found) and request.state in ("started", "restarted")
     start_shared = not shared.active and not shared.hindered and (runs or running)
     return Plan(
-        removals=removals,
+        removals=() if request.partial else tuple(one for one in leaving if one.name not in handing),
         shared_write=write,
         shared_actions=_shared_actions(write, shared, enabled and not shared.enabled, names),
         enable_shared=enable_shared,
         start_shared=start_shared,
-        batches=_batches(changes, found),
+        batches=_batches([change for change in changes if change.name not in handing], groups),
     )
 
 
@@ -192,11 +205,29 @@ def _run(request: Request, wanted: t.Optional[Wanted], found: Found) -> str:
     return RESTART if wanted is not None and (found.runs or {}).get(EFFECTIVE) != wanted.effective else ""
 
 
-def _batches(changes: t.Sequence[InstancePlan], found: t.Mapping[str, Found]) -> tuple[tuple[InstancePlan, ...], ...]:
-    """Those that are down, or need no restart, together and first; then those that run, one by one."""
-    apart = [change for change in changes if change.run == RESTART]
+def _groups(moves: t.Sequence[InstancePlan], ports: t.Mapping[str, tuple[int, ...]], found: t.Mapping[str, Found]) -> list[tuple[InstancePlan, ...]]:
+    """Those that hand ports to each other, as far as they hang together: all of them must be down before the first is started.
+
+    ports: what each is to listen on; one that is to go, or is started as it is, wants none.
+    """
+    holders: dict[int, set[int]] = {}
+    for place, move in enumerate(moves):
+        for port in found.get(move.name, Found(move.name)).ports:
+            holders.setdefault(port, set()).add(place)
+    groups: list[set[int]] = []
+    for place, move in enumerate(moves):
+        wanted = ports.get(move.name, ()) if move.run in (START, RESTART) else ()
+        linked = {place}.union(*(holders.get(port, ()) for port in wanted))
+        joined = [group for group in groups if group & linked]
+        groups = [group for group in groups if not group & linked] + [linked.union(*joined)]
+    return [tuple(moves[place] for place in group) for group in sorted(map(sorted, groups)) if len(group) > 1]
+
+
+def _batches(changes: t.Sequence[InstancePlan], groups: t.Sequence[tuple[InstancePlan, ...]]) -> tuple[tuple[InstancePlan, ...], ...]:
+    """Those that are down, or need no restart, together and first; then those that run, one by one; groups stay together."""
+    apart = [(change,) for change in changes if change.run == RESTART]
     together = tuple(change for change in changes if change.run != RESTART and not change.idle)
-    return ((together,) if together else ()) + tuple((change,) for change in apart)
+    return ((together,) if together else ()) + tuple(apart) + tuple(groups)
 
 
 def _shared_actions(write: t.Sequence[File], shared: FoundShared, enabled: bool, names: Names) -> tuple[Action, ...]:

@@ -72,11 +72,14 @@ while True:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Ports that nothing uses, below those that the kernel gives to clients: other runs of these tests may be under way."""
+    """Ports that nothing uses, below those that the kernel gives to clients and above those of the tests of whole deploys.
+
+    Other runs of these tests may be under way.
+    """
     found: dict[int, socket.socket] = {}
     while len(found) < count:
         candidate = socket.socket()
-        port = random.SystemRandom().randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(30_000, 32_000)
         try:
             candidate.bind(("", port))
         except OSError:
@@ -88,7 +91,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-PORTS = free_ports(2)
+PORTS = free_ports(3)
 
 
 def wait_until(condition: t.Callable[[], t.Any], timeout: float = 30.0, every: float = 0.1) -> t.Any:
@@ -219,6 +222,11 @@ def wanted(place: Place, count: int = 1, **options: t.Any) -> dict[str, t.Any]:
     user = {"user": "ew-worker"} if place.supervisor == "systemd" else {}
     listed = [{"name": str(index), "ports": [PORTS[index]]} for index in range(count)]
     return {"release": place.release("one"), "python": place.python, "generation": 1, "instances": listed, **user, **options}
+
+
+def named(place: Place, ports: t.Mapping[str, int], **options: t.Any) -> dict[str, t.Any]:
+    """The options of a deploy of instances with these names and ports."""
+    return {**wanted(place, **options), "instances": [{"name": name, "ports": [port]} for name, port in ports.items()]}
 
 
 def ok(result: Result) -> Result:

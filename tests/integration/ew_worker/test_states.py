@@ -20,6 +20,7 @@ from tests.integration.ew_worker.kit import (
     Place,
     Result,
     action,
+    named,
     ok,
     wait_until,
     wanted,
@@ -151,11 +152,63 @@ def test_present_starts_and_enables_nothing(place: Place) -> None:
     assert ok(place.run("started"))["instances"][0]["state"] == "running"
 
 
+def listening(place: Place, *ports: int) -> bool:
+    """Whether there is one listener on each of the ports."""
+    return all(place.shell(f"grep -c ':{port:04X} 00000000:0000 0A' /proc/net/tcp").strip() == "1" for port in ports)
+
+
+ONE, TWO, THREE = PORTS
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "batches"),
+    [
+        ({"a": ONE}, {"b": ONE}, [["b"]]),
+        ({"0": ONE, "1": TWO}, {"0": TWO, "1": THREE}, [["0", "1"]]),
+        ({"0": ONE, "1": TWO}, {"0": TWO, "1": ONE}, [["0", "1"]]),
+        ({"0": ONE, "1": TWO}, {"b": ONE, "c": TWO}, [["b"], ["c"]]),
+    ],
+    ids=["rename", "shift", "swap", "rename-all"],
+)
 @BOTH
-def test_exclusive_removes_what_is_not_listed_and_only_does_not(place: Place) -> None:
+def test_ports_change_hands(place: Place, before: dict[str, int], after: dict[str, int], batches: list[list[str]]) -> None:
+    ok(place.run(**named(place, before)))
+    wait_until(lambda: listening(place, *before.values()))
+    args = named(place, after, exclusive=True)
+    foretold = ok(place.run(check=True, **args))
+    assert foretold["batches"] == batches
+    done = [each for batch in batches for each in ok(place.run(only=batch, **args))["actions"]]
+    assert done == foretold["actions"]
+    assert ok(place.run(**args))["changed"] is False
+    wait_until(lambda: listening(place, *after.values()))
+    assert {name: (row["ports"], row["state"], row["restarts"]) for name, row in place.info().items()} == {
+        name: ([port], "running", 0) for name, port in after.items()
+    }
+    # And back, in one call.
+    back = named(place, before, exclusive=True)
+    foretold = ok(place.run(check=True, **back))
+    assert ok(place.run(**back))["actions"] == foretold["actions"]
+    wait_until(lambda: listening(place, *before.values()))
+    assert ok(place.run(**back))["changed"] is False
+
+
+@BOTH
+def test_a_port_that_another_instance_keeps_is_refused_before_anything_is_touched(place: Place) -> None:
+    ok(place.run(**named(place, {"a": ONE})))
+    wait_until(lambda: listening(place, ONE))
+    for args in (named(place, {"b": ONE}), {**named(place, {"a": TWO, "b": ONE}), "only": ["b"]}):
+        refused = place.run(**args)
+        assert (refused["code"], refused["port"], refused["pid"], refused["changed"]) == ("port_in_use", ONE, place.info()["a"]["pid"], False)
+        assert "instance 'a' of this worker" in refused["msg"]
+    assert list(place.info()) == ["a"]
+
+
+@BOTH
+def test_exclusive_removes_what_is_not_listed_and_with_only_what_is_in_the_way(place: Place) -> None:
     ok(place.run(**wanted(place, count=2)))
     pid = place.info()["0"]["pid"]
     assert ok(place.run(check=True, only=["0"], exclusive=True, **wanted(place)))["removed"] == []
+    assert ok(place.run(check=True, only=["2"], exclusive=True, **named(place, {"2": PORTS[1]})))["removed"] == ["1"]
     result = ok(place.run(exclusive=True, **wanted(place)))
     assert result["removed"] == ["1"]
     assert list(place.info()) == ["0"]

@@ -20,8 +20,8 @@ NAMES = plan.Names("w", False, ("unit", "w.target"), lambda path: ("unit", path.
 THERE = FoundShared(files={SHARED.path: ON_DISK}, enabled=True, active=True)
 
 
-def wanted(name: str, effective: str = "new", text: str = "new", missing: bool = False) -> plan.Wanted:
-    return plan.Wanted(name, effective, (File(f"/u/{name}", text),), missing)
+def wanted(name: str, effective: str = "new", text: str = "new", missing: bool = False, ports: tuple[int, ...] = ()) -> plan.Wanted:
+    return plan.Wanted(name, effective, (File(f"/u/{name}", text),), missing, ports)
 
 
 def found(name: str, effective: str = "old", text: str = "old", **values: t.Any) -> Found:
@@ -130,9 +130,90 @@ def test_what_is_not_chosen_is_left_alone() -> None:
 
 
 def test_exclusive_removes_the_others_first() -> None:
-    made = make("started", [wanted("0")], [found("0"), down("1")], exclusive=True)
+    made = make("started", [wanted("0")], [found("0"), down("1")], unwanted=("1",))
     assert words(made) == ["w@1 removed", "w@0 changed", "w@0 restarted"]
     assert [one.name for one in made.removals] == ["1"]
+
+
+def listening(name: str, *ports: int, **values: t.Any) -> Found:
+    """It runs, and its files say the same ports."""
+    says = {"EW_PORTS": ",".join(map(str, ports))}
+    return found(name, **{"runs": {"EW_EFFECTIVE": "old", **says}, "recorded": says, **values})
+
+
+def quiet(name: str, *ports: int, **values: t.Any) -> Found:
+    """It does not run; only its files say ports."""
+    return listening(name, *ports, **{"state": "stopped", "pid": None, "enabled": False, "runs": None, **values})
+
+
+@pytest.mark.parametrize(
+    ("ports", "have", "batches", "expected"),
+    [
+        # An instance gets another name.
+        ({"b": 1}, [listening("a", 1)], [["b"]], ["w@a disabled", "w@a stopped", "w@a removed", "w@b created", "w@b enabled", "w@b started"]),
+        # All of them do: one after the other, for one at a time is enough.
+        ({"b": 1, "c": 2}, [listening("0", 1), listening("1", 2)], [["b"], ["c"]], None),
+        # Two ports of one that goes are taken by two others.
+        ({"b": 1, "c": 2}, [listening("0", 1, 2)], [["b", "c"]], None),
+        # Each port moves on by one.
+        ({"0": 2, "1": 3}, [listening("0", 1), listening("1", 2)], [["0", "1"]], ["w@0 changed", "w@0 restarted", "w@1 changed", "w@1 restarted"]),
+        ({"0": 2, "1": 3, "2": 4}, [listening("0", 1), listening("1", 2), listening("2", 3)], [["0", "1", "2"]], None),
+        # Ports are exchanged.
+        ({"0": 2, "1": 1}, [listening("0", 1), listening("1", 2)], [["0", "1"]], None),
+        # Ports are moved further than there are instances: nobody is in another one's way.
+        ({"0": 11, "1": 12}, [listening("0", 1), listening("1", 2)], [["0"], ["1"]], None),
+        # What has nothing to do with it stays apart: one that is down, one that runs, one that goes.
+        (
+            {"0": 2, "1": 1, "2": 3, "3": 4},
+            [listening("0", 1), listening("1", 2), listening("2", 3), listening("9", 9)],
+            [["3"], ["2"], ["0", "1"]],
+            None,
+        ),
+        # The holder runs no more but may be started again: it waits for that, or its files still say so.
+        ({"b": 1}, [listening("a", 1, state="starting", pid=None, runs=None)], [["b"]], None),
+        ({"b": 1}, [quiet("a", 1)], [["b"]], ["w@a removed", "w@b created", "w@b enabled", "w@b started"]),
+        ({"0": 2, "1": 3}, [listening("0", 1), quiet("1", 2)], [["0", "1"]], ["w@0 changed", "w@0 restarted", "w@1 changed", "w@1 enabled", "w@1 started"]),
+        # The files were written by a run that did not get to the restart: the process tells what it holds.
+        ({"0": 2, "1": 1}, [listening("0", 1, recorded={"EW_PORTS": "2"}), listening("1", 2, recorded={"EW_PORTS": "1"})], [["0", "1"]], None),
+        # What a process says of its ports may be anything.
+        ({"b": 1}, [listening("a", 1, runs={"EW_PORTS": "x,99999999999999999999,-1,\u0661"})], [["b"]], None),
+    ],
+)
+def test_those_that_hand_ports_to_each_other_make_one_batch(
+    ports: dict[str, int], have: list[Found], batches: list[list[str]], expected: t.Optional[list[str]]
+) -> None:
+    want = [wanted(name, ports=(port,)) for name, port in ports.items()]
+    unwanted = tuple(one.name for one in have if one.name not in ports)
+    whole = make("started", want, have, unwanted=unwanted)
+    assert whole.restart_batches == batches
+    assert sorted(whole.removed) == sorted(unwanted)
+    if expected is not None:
+        assert words(whole) == expected
+    # Batch by batch, and the rest at the end: the same is done, and what goes goes with the batch that needs its port.
+    left = {one.name: one for one in have}
+    done = []
+    for batch in batches:
+        part = make("started", [one for one in want if one.name in batch], list(left.values()), names=tuple(batch), unwanted=unwanted, partial=True)
+        assert part.restart_batches == [batch]
+        done += words(part)
+        left = {name: one for name, one in left.items() if name not in part.removed}
+        left.update({name: found(name, "new", "new", recorded={"EW_PORTS": str(ports[name])}) for name in batch})
+    done += words(make("started", want, list(left.values()), unwanted=tuple(name for name in unwanted if name in left)))
+    assert sorted(done) == sorted(words(whole))
+
+
+def test_files_alone_and_starts_without_files_hand_no_port_on() -> None:
+    have = [listening("0", 1), listening("1", 2)]
+    swapped = [wanted("0", ports=(2,)), wanted("1", ports=(1,))]
+    assert make("present", swapped, have).restart_batches == []
+    assert make("restarted", [], have).restart_batches == [["0"], ["1"]]
+
+
+def test_of_a_part_only_what_is_in_its_way_is_removed() -> None:
+    have = [listening("a", 1), listening("b", 2)]
+    made = make("started", [wanted("c", ports=(1,))], have, names=("c",), unwanted=("a", "b"), partial=True)
+    assert made.removed == ["a"]
+    assert make("stopped", [], have, names=("b",), unwanted=("a",), partial=True).removed == []
 
 
 def test_a_file_that_is_no_longer_wanted_is_deleted() -> None:
