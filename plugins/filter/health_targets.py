@@ -18,7 +18,7 @@ def health_targets(
     remote: bool = False,
     started: t.Iterable[t.Mapping[str, t.Any]] = (),
 ) -> list[dict[str, t.Any]]:
-    """The targets of grpc_health for the instances: a row for each port.
+    """The targets of grpc_health for the instances: a row for each that has a port, with its first one.
 
     remote: pids of the host mean nothing to the asker. started: results of ew_worker; the processes that they tell are the ones
     that must answer, though another one may have taken their place since.
@@ -34,6 +34,7 @@ def health_targets(
             **({"expect_pid": pid} if pid and not remote else {}),
         }
         for row in instances
+        if row.get("ports")
         for pid in (pids.get(row["id"]) or row.get("pid"),)
     ]
 

@@ -17,7 +17,7 @@ from ..redact import MASK, redact
 from ..run import Completed, check, clean_environment, run
 from . import journal, systemd_show, systemd_units
 from .base import number_in, read_files, remove_files
-from .model import File, Found, FoundShared, Instance, LogLine, Spec, Stamp
+from .model import WORKER, File, Found, FoundShared, Instance, LogLine, Spec, Stamp
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 _UNIT_IN_CGROUP = re.compile(r"/([^/@]+)@([^/@]+)\.service(?:/|$)")
@@ -42,11 +42,10 @@ class Systemd:
         names = self._names_with_files()
         shown = self._show([self._unit(name) for name in names] + [f"{self._layout.name}@*.service"])
         prefix = f"{self._layout.name}@"
-        for unit, rows in shown.items():
-            name = unit[len(prefix) : -len(".service")]
-            if name not in names and systemd_show.state(rows) != "stopped":
-                names.append(name)
-        return {name: self._found(name, shown.get(self._unit(name), {})) for name in sorted(names)}
+        loaded = [unit[len(prefix) : -len(".service")] for unit in shown]
+        found = {name: self._found(name, shown.get(self._unit(name), {})) for name in sorted({*names, *loaded})}
+        # A unit without files of ours may be any instance of the template that somebody once tried to start.
+        return {name: one for name, one in found.items() if name in names or (one.runs or {}).get(WORKER) == self._layout.name}
 
     def _names_with_files(self) -> list[str]:
         start, end = f"{self._layout.name}@", ".service.d"
@@ -156,6 +155,8 @@ class Systemd:
         return killed
 
     def remove(self, names: t.Sequence[str]) -> None:
+        # A unit that failed would stay loaded without its files. One that did not fail need not be known to systemd.
+        self._systemctl("reset-failed", *map(self._unit, names))
         for name in names:
             remove_files([self._drop_in(name)], empty_directories=True)
             remove_files([self._secrets(name)], empty_directories=True)

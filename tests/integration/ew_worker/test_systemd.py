@@ -212,6 +212,35 @@ def test_files_that_were_written_without_a_restart_are_made_good(place: Place) -
 
 
 @HERE
+def test_nothing_is_left_of_a_failed_instance_that_is_removed(place: Place) -> None:
+    bad = wanted(place, count=2, restart={"delay": 0.2, "burst": 2, "window": 600})
+    bad["instances"][1]["env"] = {"FAULT": "late:8"}
+    ok(place.run(**bad))
+    wait_until(lambda: states(place) == ["running", "failed"], timeout=120)
+    one = wanted(place, exclusive=True)
+    assert ok(place.run(**one))["removed"] == ["1"]
+    assert place.shell("systemctl list-units --all --plain --no-legend 'w@1.service'") == ""
+    assert ok(place.run(**one))["changed"] is False
+    assert list(place.info()) == ["0"]
+
+
+@HERE
+def test_a_unit_that_somebody_tried_to_start_is_no_instance(place: Place) -> None:
+    one = wanted(place, exclusive=True)
+    ok(place.run(**one))
+    place.shell("systemctl start w@7")
+    wait_until(lambda: place.shell("systemctl show --value --property ActiveState w@7").strip() == "failed")
+    assert list(place.info()) == ["0"]
+    assert ok(place.run(**one))["changed"] is False
+    # One whose files somebody took away runs on, and is one of ours.
+    ok(place.run(**wanted(place, count=2)))
+    place.shell("rm -r /etc/systemd/system/w@1.service.d; systemctl daemon-reload")
+    assert states(place) == ["running", "running"]
+    assert ok(place.run(**one))["removed"] == ["1"]
+    assert ok(place.run(**one))["changed"] is False
+
+
+@HERE
 def test_user_scope_is_refused_clearly(place: Place) -> None:
     result = place.run(scope="user", **wanted(place))
     assert (result["code"], result["option"]) == ("invalid_option", "scope")

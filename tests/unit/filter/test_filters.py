@@ -47,6 +47,10 @@ def test_another_host_knows_no_process() -> None:
     assert target == {"name": "w@0", "address": "10.0.0.1:50051", "services": ["a"]}
 
 
+def test_an_instance_without_a_port_cannot_be_asked() -> None:
+    assert [target["name"] for target in health_targets([instance(ports=[], id="w@7"), instance()], "127.0.0.1", [""])] == ["w@0"]
+
+
 @pytest.mark.parametrize(
     ("target", "status"),
     [
