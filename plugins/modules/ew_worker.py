@@ -387,8 +387,8 @@ elapsed:
   sample: 2.1
 code:
   description:
-    - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (somebody else listens on a wanted port)
-      or V(invalid_option).
+    - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (somebody else listens on a wanted port),
+      V(stale_unit) (a process runs with other values than its files have) or V(invalid_option).
   returned: on failure
   type: str
   sample: start_failed
@@ -400,6 +400,11 @@ remedy:
 failed_instance:
   description: The instance that did not stay up.
   returned: on failure with RV(code=start_failed)
+  type: str
+  sample: "0"
+stale_instance:
+  description: The instance whose process has other values than its files.
+  returned: on failure with RV(code=stale_unit)
   type: str
   sample: "0"
 log:

@@ -11,17 +11,19 @@ import time
 import typing as t
 
 from ..actions import Actions
+from ..errors import WorkerError
 from ..layout import WorkerLayout
 from . import stability
 from .base import Supervisor, make_directory, remove_files, write_files
+from .model import EFFECTIVE, Found
 from .plan import RESTART, START, STOP, InstancePlan, Names, Plan
 
 
 class Apply:
     """One run over one worker.
 
-    data_owner: (uid, gid) of the directories that instances write. stop_timeout: seconds, the longest of what is found
-    and what is wanted. killed: filled with the instances that did not stop by themselves; stopped_at: with the time (seconds
+    data_owner: (uid, gid) of the directories that instances write. effective: the digest of the values that each instance's
+    files have when it is started, by name. stop_timeout: seconds, the longest of what is found and what is wanted. killed: filled with the instances that did not stop by themselves; stopped_at: with the time (seconds
     since the epoch) at which each was told to stop.
     """
 
@@ -32,6 +34,7 @@ class Apply:
         names: Names,
         tracker: Actions,
         data_owner: t.Optional[tuple[int, int]],
+        effective: t.Mapping[str, str],
         stop_timeout: float,
     ) -> None:
         self._supervisor = supervisor
@@ -39,6 +42,7 @@ class Apply:
         self._names = names
         self._tracker = tracker
         self._data_owner = data_owner
+        self._effective = effective
         self._stop_timeout = stop_timeout
         self.killed: list[str] = []
         self.stopped_at: dict[str, float] = {}
@@ -72,7 +76,7 @@ class Apply:
 
     def _shared(self, plan: Plan) -> None:
         write_files(plan.shared_write)
-        if plan.shared_write:
+        if plan.shared_write or plan.reload:
             self._supervisor.settle([file.path for file in plan.shared_write])
         if plan.enable_shared:
             self._supervisor.enable_shared()
@@ -89,7 +93,7 @@ class Apply:
             write_files(one.write)
             remove_files(one.delete)
         changed = [path for one in batch for path in (*(file.path for file in one.write), *one.delete)]
-        if changed:
+        if any(one.settles for one in batch):
             self._supervisor.settle(changed)
         self._switch(batch)
         stopping = [one.name for one in batch if one.run in (STOP, RESTART)]
@@ -104,7 +108,8 @@ class Apply:
         starting = [one.name for one in batch if one.run in (START, RESTART)]
         if starting:
             complaint = self._supervisor.start(starting)
-            stability.wait(self._supervisor, starting, complaint)
+            found = stability.wait(self._supervisor, starting, complaint)
+            check_values(self._supervisor, found, {name: self._effective[name] for name in starting})
 
     def _switch(self, batch: t.Sequence[InstancePlan]) -> None:
         for enable, call in ((True, self._supervisor.enable), (False, self._supervisor.disable)):
@@ -122,6 +127,22 @@ class Apply:
     def _record_all(self, actions: t.Iterable[tuple[str, str, str]]) -> None:
         for action in actions:
             self._tracker.add(*action)
+
+
+def check_values(supervisor: Supervisor, found: t.Mapping[str, Found], effective: t.Mapping[str, str]) -> None:
+    """Whether the processes that were started have the values of their files. Raises WorkerError ``stale_unit``.
+
+    A process that does not tell is believed.
+    """
+    for name, wanted in effective.items():
+        runs = (found[name].runs or {}).get(EFFECTIVE)
+        if wanted and runs is not None and runs != wanted:
+            raise WorkerError(
+                "stale_unit",
+                f"Instance {name!r} was started with other values than its files have: {supervisor.kind} read something else.",
+                f"Look what overrides them: {supervisor.show_command(name)}",
+                stale_instance=name,
+            )
 
 
 def data_is_missing(layout: WorkerLayout, instance: str, owner: t.Optional[tuple[int, int]]) -> bool:

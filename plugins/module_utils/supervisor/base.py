@@ -82,6 +82,9 @@ class Supervisor(t.Protocol):
     def log_command(self, name: str) -> str:
         """What a person runs to read the instance's log."""
 
+    def show_command(self, name: str) -> str:
+        """What a person runs to see the files from which the instance is started."""
+
 
 def read_files(paths: t.Iterable[str]) -> dict[str, OnDisk]:
     """Those of the paths that exist, with their text, mode and owner."""

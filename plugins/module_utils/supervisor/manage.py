@@ -175,7 +175,10 @@ def _done(params: options.Params, look: Look) -> dict[str, t.Any]:
     tracker = Actions()
     _differ(look, plan_, tracker)
     stop_timeout = max([float(params["stop_timeout"])] + [one.stop_timeout for one in look.found.values()])
-    act = apply.Apply(look.supervisor, look.layout, look.names, tracker, data_owner(look.spec) if look.spec else None, stop_timeout)
+    effective = {name: one.recorded.get(EFFECTIVE, "") for name, one in look.found.items()}
+    effective.update({one.name: one.effective for one in look.wanted})
+    owner = data_owner(look.spec) if look.spec else None
+    act = apply.Apply(look.supervisor, look.layout, look.names, tracker, owner, effective, stop_timeout)
     try:
         act(plan_)
     except WorkerError as error:

@@ -129,6 +129,7 @@ class Found:
     none runs; recorded: what its files say. result: the supervisor's word (``exit-code``, ``signal``, ``timeout``,
     ``start-limit-hit`` …); exit_status: of the last process that ended, negative for a signal. started_at: seconds since
     the epoch. reason: a sentence about a failed instance, where the supervisor has one. stop_timeout: as its files say, in seconds.
+    unread: the supervisor says that the files are newer than what it has read.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Found:
     runs: t.Optional[t.Mapping[str, str]] = None
     recorded: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     stop_timeout: float = 0.0
+    unread: bool = False
 
     @property
     def deployed(self) -> bool:
@@ -164,7 +166,7 @@ class FoundShared:
     """What the instances of a worker share: units or the supervisord itself.
 
     active: the target or the supervisord runs. hindered: why it is not to be started now, empty where it may be. missing:
-    the unit that it is to be bound to, where there is none of that name.
+    the unit that it is to be bound to, where there is none of that name. unread: as in Found.
     """
 
     files: t.Mapping[str, OnDisk] = dataclasses.field(default_factory=dict)
@@ -172,6 +174,7 @@ class FoundShared:
     active: bool = False
     hindered: str = ""
     missing: str = ""
+    unread: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,6 +78,11 @@ class InstancePlan:
     def idle(self) -> bool:
         return not (self.write or self.delete or self.make_data or self.run or self.remove) and self.enable is None
 
+    @property
+    def settles(self) -> bool:
+        """Whether it makes the supervisor read the files: before a start too, for an earlier run may have ended before it did."""
+        return bool(self.write or self.delete or self.remove) or self.run in (START, RESTART)
+
     def actions(self, names: Names) -> list[Action]:
         """In the order in which they happen."""
         unit = names.unit(self.name)
@@ -99,11 +104,13 @@ class InstancePlan:
 class Plan:
     """All that is to be done: removals first; then what is shared; then batch by batch.
 
-    A batch holds a removal too, where one of its instances takes over a port of the one that goes.
+    A batch holds a removal too, where one of its instances takes over a port of the one that goes. reload: nothing else that
+    is done makes the supervisor read the files, and it has not read them as they are.
     """
 
     removals: tuple[InstancePlan, ...] = ()
     shared_write: tuple[File, ...] = ()
+    reload: bool = False
     shared_actions: tuple[Action, ...] = ()
     enable_shared: bool = False
     start_shared: bool = False
@@ -160,13 +167,19 @@ def make(
     runs = any(change.run in (START, RESTART) for change in changes)
     running = any(found[name].up for name in request.names if name in found) and request.state in ("started", "restarted")
     start_shared = not shared.active and not shared.hindered and (runs or running)
+    removals = () if request.partial else tuple(one for one in leaving if one.name not in handing)
+    batches = _batches([change for change in changes if change.name not in handing], groups)
+    unread = shared.unread or any(found[name].unread for name in request.names if name in found)
+    reload = unread and request.state != "stopped" and not (write or removals or any(one.settles for batch in batches for one in batch))
+    shared_actions = _shared_actions(write, shared, enabled and not shared.enabled, names)
     return Plan(
-        removals=() if request.partial else tuple(one for one in leaving if one.name not in handing),
+        removals=removals,
         shared_write=write,
-        shared_actions=_shared_actions(write, shared, enabled and not shared.enabled, names),
+        reload=reload,
+        shared_actions=(*shared_actions, (*names.shared_service, "reloaded")) if reload else shared_actions,
         enable_shared=enable_shared,
         start_shared=start_shared,
-        batches=_batches([change for change in changes if change.name not in handing], groups),
+        batches=batches,
     )
 
 

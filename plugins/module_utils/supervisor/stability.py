@@ -24,8 +24,8 @@ LINES = 20
 _POLL = 0.1
 
 
-def wait(supervisor: Supervisor, names: t.Sequence[str], complaint: str) -> None:
-    """Return once every instance has kept its process for WINDOW seconds.
+def wait(supervisor: Supervisor, names: t.Sequence[str], complaint: str) -> dict[str, Found]:
+    """All instances as found once every one of the names has kept its process for WINDOW seconds.
 
     complaint: what the supervisor said when it was to start them. Raises WorkerError ``start_failed``.
     """
@@ -41,7 +41,7 @@ def wait(supervisor: Supervisor, names: t.Sequence[str], complaint: str) -> None
             if name not in since or since[name][0] != one.pid or one.pid is None:
                 since[name] = (one.pid, now)
         if all(now - moment >= WINDOW for _pid, moment in since.values()):
-            return
+            return found
         time.sleep(_POLL)
 
 

@@ -241,6 +241,9 @@ class Supervisord:
     def log_command(self, name: str) -> str:
         return f"tail -n 100 {self._paths.log_of(name)}"
 
+    def show_command(self, name: str) -> str:
+        return f"cat {self._program(name)}"
+
     def _note(self, names: t.Sequence[str], **values: t.Any) -> None:
         if not names:
             return

@@ -75,6 +75,7 @@ class Systemd:
             runs=processes.environ(pid) if pid else None,
             recorded=systemd_units.parse_environment(drop_in.text) if drop_in else {},
             stop_timeout=number_in(r"^TimeoutStopSec=(\d+)$", drop_in),
+            unread=unit.get("NeedDaemonReload") == "yes",
         )
 
     def found_shared(self) -> FoundShared:
@@ -87,6 +88,7 @@ class Systemd:
             enabled=target.get("UnitFileState") == "enabled",
             active=target.get("ActiveState") == "active",
             hindered=self._hindered(bound),
+            unread=target.get("NeedDaemonReload") == "yes",
             missing=self._bind_to_unit if self._bind_to_unit and bound.get("LoadState", "not-found") == "not-found" else "",
         )
 
@@ -179,6 +181,9 @@ class Systemd:
 
     def log_command(self, name: str) -> str:
         return f"journalctl -u {self._unit(name)} -n 100"
+
+    def show_command(self, name: str) -> str:
+        return f"systemctl cat {self._unit(name)}"
 
     # Names and calls
 

@@ -16,6 +16,8 @@ PROPERTIES = (
     "ActiveState",
     "SubState",
     "UnitFileState",
+    "FragmentPath",
+    "NeedDaemonReload",
     "MainPID",
     "ControlGroup",
     "Result",

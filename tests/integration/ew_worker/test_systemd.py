@@ -211,6 +211,47 @@ def test_files_that_were_written_without_a_restart_are_made_good(place: Place) -
     assert ok(place.run(**wanted(place)))["changed"] is False
 
 
+DROP_IN = "/etc/systemd/system/w@0.service.d/instance.conf"
+
+
+@HERE
+def test_what_a_killed_run_wrote_and_systemd_has_not_read_is_started(place: Place) -> None:
+    red, blue = wanted(place, env={"COLOUR": "red"}), wanted(place, env={"COLOUR": "blue"})
+    ok(place.run(**red))
+    place.shell(f"cp -p {DROP_IN} /root/red.conf")
+    ok(place.run(**blue))
+    # The right file with an old time: systemd does not see that it is another one.
+    place.shell(f"cp -p /root/red.conf {DROP_IN}")
+    assert place.shell("systemctl show --value --property NeedDaemonReload w@0").strip() == "no"
+    result = ok(place.run(**red))
+    assert result["actions"] == [action("instance", "w@0", "restarted")]
+    assert place.shell(f"tr '\\0' '\\n' </proc/{result['instances'][0]['pid']}/environ | grep COLOUR").strip() == "COLOUR=red"
+    assert ok(place.run(**red))["changed"] is False
+
+
+@HERE
+@pytest.mark.parametrize("path", [DROP_IN, "/etc/systemd/system/w.target"], ids=["instance", "target"])
+def test_what_systemd_has_not_read_is_read_without_a_restart(place: Place, path: str) -> None:
+    ok(place.run(**wanted(place)))
+    pid = place.info()["0"]["pid"]
+    place.shell(f"touch {path}")
+    for check in (True, False):
+        assert ok(place.run(check=check, **wanted(place)))["actions"] == [action("unit", "w.target", "reloaded")]
+    assert ok(place.run(**wanted(place)))["changed"] is False
+    assert place.info()["0"]["pid"] == pid
+
+
+@HERE
+def test_a_process_with_other_values_than_its_files_is_an_error(place: Place) -> None:
+    ok(place.run(**wanted(place)))
+    place.shell("printf '[Service]\\nEnvironment=EW_EFFECTIVE=other\\n' > /etc/systemd/system/w@0.service.d/zz.conf")
+    result = place.run(**wanted(place, force_restart=True))
+    assert (result["code"], result["stale_instance"]) == ("stale_unit", "0")
+    assert "zz.conf" in place.shell(result["remedy"].split(": ")[1])
+    place.shell("rm /etc/systemd/system/w@0.service.d/zz.conf")
+    assert ok(place.run(**wanted(place)))["actions"] == [action("instance", "w@0", "restarted")]
+
+
 @HERE
 def test_nothing_is_left_of_a_failed_instance_that_is_removed(place: Place) -> None:
     bad = wanted(place, count=2, restart={"delay": 0.2, "burst": 2, "window": 600})

@@ -11,7 +11,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import (
+    apply,
     causes,
     journal,
     keeper,
@@ -19,6 +22,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import (
     stability,
     supervisord,
     supervisord_files,
+    systemd,
     systemd_show,
 )
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model import Found, LogLine
@@ -281,3 +285,20 @@ def test_the_usual_cause(result: str, status: t.Optional[int], lines: list[str],
 )
 def test_an_instance_that_ended_once_since_its_start_has_failed(found: Found, failed: bool) -> None:
     assert stability.has_failed(found) is failed
+
+
+@pytest.mark.parametrize(
+    ("runs", "wanted", "stale"),
+    [({"EW_EFFECTIVE": "a"}, "a", False), ({"EW_EFFECTIVE": "b"}, "a", True), ({}, "a", False), (None, "a", False), ({"EW_EFFECTIVE": "b"}, "", False)],
+)
+def test_a_process_with_other_values_than_its_files_is_an_error(runs: t.Optional[dict[str, str]], wanted: str, stale: bool) -> None:
+    supervisor = systemd.Systemd(Layout("/opt/w").worker("w"))
+    found = {"0": Found("0", "running", pid=1, runs=runs)}
+    try:
+        apply.check_values(supervisor, found, {"0": wanted})
+    except WorkerError as error:
+        assert stale
+        assert (error.code, error.details) == ("stale_unit", {"stale_instance": "0"})
+        assert "systemctl cat w@0.service" in error.remedy
+    else:
+        assert not stale

@@ -247,6 +247,27 @@ def test_what_instances_share(shared: FoundShared, expected: list[str], enable: 
     assert made.enable_shared is enable
 
 
+@pytest.mark.parametrize(
+    ("state", "want", "have", "shared", "expected"),
+    [
+        ("started", wanted("0"), found("0", "new", "new", unread=True), THERE, ["w.target reloaded"]),
+        ("started", wanted("0"), found("0", "new", "new"), dataclasses.replace(THERE, unread=True), ["w.target reloaded"]),
+        ("present", wanted("0"), found("0", "new", "new", unread=True), THERE, ["w.target reloaded"]),
+        # What is written or started is read in any case.
+        ("started", wanted("0"), found("0", "old", "new", unread=True), THERE, ["w@0 restarted"]),
+        ("started", wanted("0"), found("0", "new", "old", unread=True), THERE, ["w@0 changed"]),
+        ("stopped", None, found("0", "new", "new", unread=True), THERE, ["w@0 disabled", "w@0 stopped"]),
+        ("absent", None, found("0", unread=True), THERE, ["w@0 disabled", "w@0 stopped", "w@0 removed", "w.target removed"]),
+    ],
+)
+def test_files_that_the_supervisor_has_not_read_are_read(
+    state: str, want: t.Optional[plan.Wanted], have: Found, shared: FoundShared, expected: list[str]
+) -> None:
+    made = make(state, [want] if want else [], [have], shared)
+    assert words(made) == expected
+    assert made.reload is ("w.target reloaded" in expected)
+
+
 def test_nothing_is_enabled_or_started_for_files_alone() -> None:
     made = make("present", [wanted("0")], [], FoundShared(), enabled=False)
     assert words(made) == ["w.target created", "w@0 created"]
