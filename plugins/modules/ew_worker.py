@@ -26,7 +26,9 @@ requirements:
   - systemd 247 or newer on the host, where O(supervisor=systemd).
 options:
   name:
-    description: Name of the worker, of lower-case letters, digits, C(_) and C(-). Workers of different names on one host do not see each other.
+    description:
+      - Name of the worker, of lower-case letters, digits, C(_) and C(-). Workers of different names on one host do not see each other.
+      - Under systemd it must not be the name of a target or a template of somebody else, nor that of a worker below another O(root).
     type: str
     required: true
   root:
@@ -388,7 +390,7 @@ elapsed:
 code:
   description:
     - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (somebody else listens on a wanted port),
-      V(stale_unit) (a process runs with other values than its files have) or V(invalid_option).
+      V(foreign_unit) (a unit of this name is not of this worker), V(stale_unit) (a process runs with other values than its files have) or V(invalid_option).
   returned: on failure
   type: str
   sample: start_failed

@@ -23,8 +23,8 @@ class Apply:
     """One run over one worker.
 
     data_owner: (uid, gid) of the directories that instances write. effective: the digest of the values that each instance's
-    files have when it is started, by name. stop_timeout: seconds, the longest of what is found and what is wanted. killed: filled with the instances that did not stop by themselves; stopped_at: with the time (seconds
-    since the epoch) at which each was told to stop.
+    files have when it is started, by name. stop_timeout: seconds, the longest of what is found and what is wanted. killed: filled
+    with the instances that did not stop by themselves; stopped_at: with the time (seconds since the epoch) at which each was told to stop.
     """
 
     def __init__(

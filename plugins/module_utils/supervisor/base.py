@@ -28,6 +28,9 @@ class Supervisor(t.Protocol):
     def found_shared(self) -> FoundShared:
         """What the instances share."""
 
+    def check_ours(self, names: t.Collection[str]) -> None:
+        """Raise WorkerError ``foreign_unit`` where what the instances are called by is somebody else's, or another root's."""
+
     def shared_files(self, spec: Spec) -> list[File]:
         """The files that the instances share, as wanted."""
 

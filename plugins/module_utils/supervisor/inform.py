@@ -18,6 +18,7 @@ def inform(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     layout = options.worker_layout(params)
     supervisor = choose(info_params(params), layout)
     found = supervisor.found()
+    supervisor.check_ours(found)
     names = options.chosen(params, sorted(found))
     lines = {name: supervisor.log_tail(name, params["logs"]) for name in names} if params["logs"] else {}
     return {

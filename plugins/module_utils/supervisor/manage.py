@@ -66,6 +66,7 @@ def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Cal
     writing = params["state"] in _WRITING and params["release"] is not None
     spec = _spec(params, layout, listed) if writing else None
     found = supervisor.found()
+    supervisor.check_ours({*found, *(one.name for one in listed)})
     request = _request(params, listed, found, spec is not None)
     look = Look(
         supervisor=supervisor,

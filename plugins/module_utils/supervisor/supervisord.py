@@ -99,6 +99,9 @@ class Supervisord:
         files = read_files((paths.configuration, paths.keeper, paths.launcher, paths.starter))
         return FoundShared(files=files, enabled=True, active=supervisord_process.is_running(paths))
 
+    def check_ours(self, names: t.Collection[str]) -> None:
+        """Everything of this worker lies below its root, where nothing else is."""
+
     # What it must be
 
     def shared_files(self, spec: Spec) -> list[File]:

@@ -12,6 +12,8 @@ import time
 import typing as t
 
 from .. import processes
+from ..errors import WorkerError
+from ..files import read_text
 from ..layout import WorkerLayout
 from ..redact import MASK, redact
 from ..run import Completed, check, clean_environment, run
@@ -96,6 +98,29 @@ class Systemd:
         if self._bind_to_unit is None or systemd_show.state(bound) == "running":
             return ""
         return f"{self._bind_to_unit} does not run, and starting {self._target} would start it"
+
+    def check_ours(self, names: t.Collection[str]) -> None:
+        units = {self._unit(name): self._drop_in(name) for name in sorted(names) or ["0"]}
+        for path in (self._template_path, self._target_path, *units.values()):
+            text = read_text(path)
+            if os.path.lexists(path) and not systemd_units.is_ours(text or ""):
+                raise self._foreign(f"{path} was not written by this collection")
+            root = systemd_units.root_of(text or "", self._layout.name)
+            if root is not None and os.path.realpath(root) != os.path.realpath(self._layout.root):
+                raise WorkerError(
+                    "foreign_unit",
+                    f"The units of a worker {self._layout.name!r} below {root} are on this host already ({path}).",
+                    f"Use that root (worker_root), or another worker_name. To move it, uninstall it there first: -e worker_root={root}",
+                    path=path,
+                )
+        expected = {self._target: self._target_path, **dict.fromkeys(units, self._template_path)}
+        for unit, path in systemd_show.other_fragments(self._show(list(expected)), expected):
+            raise self._foreign(f"{unit} of {path} is not of this collection")
+
+    def _foreign(self, problem: str) -> WorkerError:
+        name = self._layout.name
+        message = f"A worker {name!r} would take the place of a unit of this host: {problem}."
+        return WorkerError("foreign_unit", message, f"Choose another worker_name, of which there is neither {name}.target nor {name}@.service.")
 
     # What it must be
 

@@ -69,6 +69,12 @@ def exit_status(unit: t.Mapping[str, str]) -> t.Optional[int]:
     return number if code == _EXITED else -number
 
 
+def other_fragments(units: t.Mapping[str, t.Mapping[str, str]], expected: t.Mapping[str, str]) -> list[tuple[str, str]]:
+    """(unit, file) of those that systemd reads from another file than the expected one, by unit. An alias answers with another unit's id."""
+    rows = ((unit, rows.get("FragmentPath", "")) for unit, rows in units.items())
+    return [(unit, path) for unit, path in rows if path not in ("", expected.get(unit))]
+
+
 def start_limit(unit: t.Mapping[str, str], drop_in: str) -> str:
     """Why no further start is tried, where that is so; empty otherwise.
 

@@ -14,9 +14,11 @@ import re
 import typing as t
 
 from . import process, sandbox
-from .model import Instance, Spec, Stamp
+from .model import STATE_DIR, Instance, Spec, Stamp
 
-NOTICE = "# Written by ew_ai.worker.ew_worker; changes are overwritten. Use its option unit_overrides instead."
+# What every version's notice begins with.
+MARK = "# Written by ew_ai.worker"
+NOTICE = f"{MARK}.ew_worker; changes are overwritten. Use its option unit_overrides instead."
 _ASSIGNMENT = re.compile(r'^Environment="([A-Za-z_][A-Za-z0-9_]*)=(.*)"$')
 # A directive and its value; an empty value resets a list, None leaves the directive out.
 _Row = tuple[str, t.Optional[str]]
@@ -93,6 +95,17 @@ def parse_environment(text: str) -> dict[str, str]:
     # Not splitlines: it also takes characters for line ends that may stand in a value.
     matches = (_ASSIGNMENT.match(line) for line in text.split("\n"))
     return {match.group(1): _unquoted(match.group(2)) for match in matches if match}
+
+
+def is_ours(text: str) -> bool:
+    """Whether a unit file or a drop-in was written by this collection."""
+    return text.startswith(MARK)
+
+
+def root_of(text: str, name: str) -> t.Optional[str]:
+    """The root below which the instance of a drop-in of the worker ``name`` lives; None where the drop-in does not tell."""
+    root, found, _rest = parse_environment(text).get(STATE_DIR, "").partition(f"/workers/{name}/data/")
+    return root if found else None
 
 
 def quote(text: str) -> str:

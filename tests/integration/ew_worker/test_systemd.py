@@ -188,7 +188,7 @@ def test_other_text_with_the_same_values_is_written_without_a_restart(place: Pla
     ok(place.run(**wanted(place)))
     pid = place.info()["0"]["pid"]
     # What an older version of the collection could have left: other text, the same values.
-    place.shell("sed -i 's/^# Written.*/# Written by an older version/' /etc/systemd/system/w@0.service.d/instance.conf; systemctl daemon-reload")
+    place.shell("sed -i 's/^# Written.*/# Written by ew_ai.worker, an older version/' /etc/systemd/system/w@0.service.d/instance.conf; systemctl daemon-reload")
     result = ok(place.run(**{**wanted(place), "generation": 9}))
     assert result["actions"] == [action("instance", "w@0", "changed")]
     assert result["batches"] == []
@@ -209,6 +209,36 @@ def test_files_that_were_written_without_a_restart_are_made_good(place: Place) -
     place.shell(f"kill -9 {place.info()['0']['pid']}")
     wait_until(lambda: next((row for row in place.info().values() if row["restarts"] == 1 and row["pid"]), None))
     assert ok(place.run(**wanted(place)))["changed"] is False
+
+
+@BOTH_VERSIONS
+@pytest.mark.parametrize("name", ["default", "network", "multi-user", "getty", "user", "ours"])
+def test_no_unit_of_the_host_is_replaced_stopped_or_removed(place: Place, name: str) -> None:
+    place.shell("printf '[Service]\\nExecStart=/bin/true\\n' > /etc/systemd/system/ours@.service; systemctl daemon-reload")
+    units = "cd /etc/systemd/system && find . -printf '%p %l\\n' | sort | sha256sum; systemctl is-active multi-user.target network.target getty.target"
+    before = place.shell(units)
+    args = wanted(place, exclusive=True)
+    for state, given in (("present", args), ("started", args), ("started", {}), ("stopped", {}), ("absent", {})):
+        for check in (True, False):
+            result = place.run(state, name=name, check=check, **given)
+            assert (result["code"], result["changed"]) == ("foreign_unit", False), result
+            assert "another worker_name" in result["remedy"]
+    info = place.module("ew_worker_info", {"name": name, "root": place.root, "supervisor": "systemd"})
+    assert info["code"] == "foreign_unit"
+    assert place.shell(units) == before
+    place.shell("rm /etc/systemd/system/ours@.service; systemctl daemon-reload")
+
+
+@HERE
+def test_a_worker_of_the_same_name_below_another_root_is_left_alone(place: Place) -> None:
+    ok(place.run(**wanted(place)))
+    before = place.info()["0"]
+    for state, given in (("started", wanted(place)), ("started", {}), ("stopped", {}), ("absent", {})):
+        result = place.run(state, **{**given, "root": "/opt/other"})
+        assert (result["code"], result["changed"]) == ("foreign_unit", False), result
+        assert f"below {place.root}" in result["msg"]
+    assert place.info()["0"]["pid"] == before["pid"]
+    assert place.shell("ls /opt/other/workers 2>/dev/null") == ""
 
 
 DROP_IN = "/etc/systemd/system/w@0.service.d/instance.conf"

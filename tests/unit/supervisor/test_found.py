@@ -110,6 +110,25 @@ def test_the_version(text: str, version: int) -> None:
     assert systemd_show.parse_version(text) == version
 
 
+EXPECTED = {"w.target": "/etc/systemd/system/w.target", "w@0.service": "/etc/systemd/system/w@.service"}
+
+
+@pytest.mark.parametrize(
+    ("units", "other"),
+    [
+        ({}, []),
+        ({unit: {"FragmentPath": path} for unit, path in EXPECTED.items()}, []),
+        ({"w.target": {"FragmentPath": ""}, "w@0.service": {}}, []),
+        ({"w.target": {"FragmentPath": "/lib/systemd/system/w.target"}}, [("w.target", "/lib/systemd/system/w.target")]),
+        ({"w@0.service": {"FragmentPath": "/etc/systemd/system/w@0.service"}}, [("w@0.service", "/etc/systemd/system/w@0.service")]),
+        # Asked for default.target.
+        ({"graphical.target": {"FragmentPath": "/lib/systemd/system/graphical.target"}}, [("graphical.target", "/lib/systemd/system/graphical.target")]),
+    ],
+)
+def test_a_unit_from_another_file_than_ours(units: dict[str, dict[str, str]], other: list[tuple[str, str]]) -> None:
+    assert systemd_show.other_fragments(units, EXPECTED) == other
+
+
 DROP_IN = "[Unit]\nStartLimitIntervalSec=60\nStartLimitBurst=3\n[Service]\nRestart=always\n"
 
 
@@ -287,18 +306,18 @@ def test_an_instance_that_ended_once_since_its_start_has_failed(found: Found, fa
     assert stability.has_failed(found) is failed
 
 
+SYSTEMD = systemd.Systemd(Layout("/opt/w").worker("w"))
+
+
 @pytest.mark.parametrize(
-    ("runs", "wanted", "stale"),
-    [({"EW_EFFECTIVE": "a"}, "a", False), ({"EW_EFFECTIVE": "b"}, "a", True), ({}, "a", False), (None, "a", False), ({"EW_EFFECTIVE": "b"}, "", False)],
+    ("runs", "wanted"), [({"EW_EFFECTIVE": "a"}, "a"), ({}, "a"), (None, "a"), ({"EW_EFFECTIVE": "b"}, "")], ids=["same", "silent", "hidden", "unknown"]
 )
-def test_a_process_with_other_values_than_its_files_is_an_error(runs: t.Optional[dict[str, str]], wanted: str, stale: bool) -> None:
-    supervisor = systemd.Systemd(Layout("/opt/w").worker("w"))
-    found = {"0": Found("0", "running", pid=1, runs=runs)}
-    try:
-        apply.check_values(supervisor, found, {"0": wanted})
-    except WorkerError as error:
-        assert stale
-        assert (error.code, error.details) == ("stale_unit", {"stale_instance": "0"})
-        assert "systemctl cat w@0.service" in error.remedy
-    else:
-        assert not stale
+def test_a_process_with_the_values_of_its_files_is_right(runs: t.Optional[dict[str, str]], wanted: str) -> None:
+    apply.check_values(SYSTEMD, {"0": Found("0", "running", pid=1, runs=runs)}, {"0": wanted})
+
+
+def test_a_process_with_other_values_than_its_files_is_an_error() -> None:
+    with pytest.raises(WorkerError, match="other values than its files") as caught:
+        apply.check_values(SYSTEMD, {"0": Found("0", "running", pid=1, runs={"EW_EFFECTIVE": "b"})}, {"0": "a"})
+    assert (caught.value.code, caught.value.details) == ("stale_unit", {"stale_instance": "0"})
+    assert "systemctl cat w@0.service" in caught.value.remedy

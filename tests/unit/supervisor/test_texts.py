@@ -100,6 +100,29 @@ def test_variables_are_read_back_from_a_drop_in_as_they_were(value: str) -> None
     assert systemd_units.parse_environment(drop_in(env=(("X", value),)))["X"] == value
 
 
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        (systemd_units.template("w"), True),
+        (systemd_units.target("w", None), True),
+        (drop_in(), True),
+        ("# Written by ew_ai.worker, some version\n[Unit]\n", True),
+        ("", False),
+        ("[Unit]\nDescription=Multi-User System\n", False),
+        ("[Unit]\n# Written by ew_ai.worker\n", False),
+    ],
+)
+def test_a_file_of_ours_is_known_by_its_first_line(text: str, ours: bool) -> None:
+    assert systemd_units.is_ours(text) is ours
+
+
+def test_a_drop_in_tells_its_root() -> None:
+    assert systemd_units.root_of(drop_in(), "ew-worker") == "/opt/w"
+    assert systemd_units.root_of(drop_in(layout=Layout("/a/workers/ew-worker/data").worker("ew-worker")), "ew-worker") == "/a"
+    assert systemd_units.root_of(systemd_units.template("w"), "w") is None
+    assert systemd_units.root_of("", "w") is None
+
+
 def test_a_secrets_file_escapes_what_systemd_undoes() -> None:
     assert systemd_units.secrets_text([("A", 'a"b\\c$d`e\nf'), ("B", "x")]) == 'A="a\\"b\\\\c\\$d\\`e\nf"\nB="x"\n'
 
