@@ -14,6 +14,7 @@ import typing as t
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_Result = t.TypeVar("_Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,34 +79,45 @@ def command(pid: int) -> str:
 
 def environ(pid: int) -> t.Optional[dict[str, str]]:
     """The variables that the process was started with, or None where it is gone or is somebody else's."""
-    with as_owner(pid):
-        text = _read(pid, "environ")
-    if text is None:
+    try:
+        text = as_allowed(pid, lambda: _text(pid, "environ"))
+    except OSError:
         return None
     return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
 
 
-@contextlib.contextmanager
-def as_owner(pid: int) -> t.Iterator[None]:
-    """Look at the process as its own user does, where we are root.
+def as_allowed(pid: int, look: t.Callable[[], _Result]) -> _Result:
+    """What ``look`` finds at the process; where that is refused to root, what it finds as the process's own user. Raises OSError.
 
     In a container root may not look into other users' processes (it has no CAP_SYS_PTRACE), but may become their user.
     """
     try:
+        return look()
+    except PermissionError:
         status = os.stat(f"/proc/{pid}")
-    except OSError:
-        status = None
-    if status is None or os.geteuid() != 0 or status.st_uid == 0:
-        yield
-        return
-    group = os.getegid()
+        if os.geteuid() != 0 or status.st_uid == 0:
+            raise
+    with _user_of_files(status.st_uid, status.st_gid):
+        return look()
+
+
+@contextlib.contextmanager
+def _user_of_files(uid: int, gid: int) -> t.Iterator[None]:
+    """Reach for files, those in /proc too, as another account, in this thread alone.
+
+    Not seteuid: that is for the whole process, and what other threads read meanwhile would be refused or hidden to them.
+    """
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    own_gid = os.getegid()
     try:
-        os.setegid(status.st_gid)
-        os.seteuid(status.st_uid)
+        library.setfsgid(gid)
+        library.setfsuid(uid)
         yield
     finally:
-        os.seteuid(0)
-        os.setegid(group)
+        library.setfsuid(0)
+        library.setfsgid(own_gid)
 
 
 def users_of(directory: str) -> list[tuple[int, str]]:
@@ -172,10 +184,14 @@ def control_group(pid: int) -> t.Optional[str]:
 
 def _read(pid: int, name: str) -> t.Optional[str]:
     try:
-        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as handle:
-            return handle.read()
+        return _text(pid, name)
     except OSError:
         return None
+
+
+def _text(pid: int, name: str) -> str:
+    with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as handle:
+        return handle.read()
 
 
 def _boot_time() -> float:

@@ -9,13 +9,14 @@ A bind test cannot tell: two servers that share a port by SO_REUSEPORT both succ
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ipaddress
 import os
 import struct
 import typing as t
 
-from .processes import all_pids, as_owner, command
+from .processes import all_pids, as_allowed, command
 
 _LISTEN = "0A"
 
@@ -101,25 +102,22 @@ def _owners(inodes: set[int]) -> dict[int, list[int]]:
     names = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[int, list[int]] = {}
     for pid in all_pids():
-        with as_owner(pid):
-            held = _held(pid, names)
-        for inode in held:
+        for inode in _held(pid, names):
             owners.setdefault(inode, []).append(pid)
     return owners
 
 
 def _held(pid: int, names: t.Mapping[str, int]) -> set[int]:
-    directory = f"/proc/{pid}/fd"
     try:
-        descriptors = os.listdir(directory)
+        return {names[target] for target in as_allowed(pid, lambda: _descriptors(pid)) if target in names}
     except OSError:
         return set()
-    held = set()
-    for descriptor in descriptors:
-        try:
-            target = os.readlink(f"{directory}/{descriptor}")
-        except OSError:
-            continue
-        if target in names:
-            held.add(names[target])
-    return held
+
+
+def _descriptors(pid: int) -> list[str]:
+    directory = f"/proc/{pid}/fd"
+    found = []
+    for descriptor in os.listdir(directory):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"{directory}/{descriptor}"))
+    return found
