@@ -113,3 +113,8 @@ class WorkerLayout:
     def data(self, instance: str) -> str:
         """What the instance may write, ``data/<instance>/{state,cache}``: kept by uninstall unless purged."""
         return os.path.join(self.home, "data", instance)
+
+    def directories(self, instance: str) -> tuple[str, str]:
+        """The two directories in it: state and cache."""
+        data = self.data(instance)
+        return os.path.join(data, "state"), os.path.join(data, "cache")

@@ -32,8 +32,13 @@ def check_name(option: str, value: str) -> str:
         raise OptionError(option, value, f"it is longer than {_LONGEST_NAME} characters", "Choose a shorter one.")
     if not _NAME.fullmatch(value):
         remedy = "Write lower-case letters, digits, '_' and '-', with a letter or digit first."
-        raise OptionError(option, value, "it has another form than is allowed", remedy)
+        raise OptionError(option, value, "it is not valid", remedy)
     return value
+
+
+def is_name(value: str) -> bool:
+    """Whether ``check_name`` would take it."""
+    return len(value) <= _LONGEST_NAME and _NAME.fullmatch(value) is not None
 
 
 def check_path(option: str, value: t.Optional[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import time
 import typing as t
 
@@ -84,6 +85,12 @@ def environ(pid: int) -> t.Optional[dict[str, str]]:
     except OSError:
         return None
     return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+
+
+def user_of(pid: int) -> t.Optional[int]:
+    """The real user id, None where it is gone. Not that of /proc's files, nor the effective one: a process can make both root's."""
+    match = re.search(r"^Uid:\s+(\d+)", _read(pid, "status") or "", re.MULTILINE)
+    return int(match.group(1)) if match else None
 
 
 def as_allowed(pid: int, look: t.Callable[[], _Result]) -> _Result:

@@ -37,6 +37,11 @@ class Listener:
             return f"a process of user id {self.uid} (its pid is hidden from this user)"
         return f"pid {self.pid} ({' '.join(self.command.split())[:120]})"
 
+    @property
+    def way_to_stop(self) -> str:
+        """What somebody who wants the port can do, as the beginning of a sentence."""
+        return f"Stop it (kill {self.pid})" if self.pid else f"Find it as root (ss -ltnp 'sport = :{self.port}') and stop it"
+
 
 def listeners(ports: t.Collection[int]) -> list[Listener]:
     """Every listening socket on the ports, a row for each process that holds it, ordered by port and pid."""

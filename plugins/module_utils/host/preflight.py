@@ -22,8 +22,8 @@ import urllib.parse
 
 from .. import names
 from ..errors import OptionError
+from ..instances import instance_of
 from ..layout import Layout
-from ..processes import environ
 from ..redact import redact
 from ..sockets import Listener, collides, listeners
 
@@ -200,22 +200,17 @@ def check_ports(wish: Wish) -> list[Finding]:
 
 def port_finding(listener: Listener) -> Finding:
     """The finding that names who holds the port."""
-    stop = f"Stop it (kill {listener.pid})" if listener.pid else f"Find it as root (ss -ltnp 'sport = :{listener.port}') and stop it"
     return Finding(
         "port_in_use",
         f"Port {listener.port} on {listener.address} is held by {listener}.",
-        f"{stop}, or choose another worker_port.",
+        f"{listener.way_to_stop}, or choose another worker_port.",
         {"port": listener.port, "pid": listener.pid, "command": listener.command},
     )
 
 
 def is_ours(listener: Listener, wish: Wish) -> bool:
     """Whether the listener is an instance of this worker below this root; every instance carries both in its variables."""
-    if listener.pid is None:
-        return False
-    variables = environ(listener.pid) or {}
-    home = Layout(wish.root).worker(wish.name).home
-    return variables.get("EW_WORKER") == wish.name and variables.get("EW_STATE_DIR", "").startswith(home + os.sep)
+    return listener.pid is not None and instance_of(Layout(wish.root).worker(wish.name), listener.pid) is not None
 
 
 def check_addresses(wish: Wish) -> list[Finding]:

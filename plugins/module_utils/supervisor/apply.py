@@ -147,7 +147,7 @@ def check_values(supervisor: Supervisor, found: t.Mapping[str, Found], effective
 
 def data_is_missing(layout: WorkerLayout, instance: str, owner: t.Optional[tuple[int, int]]) -> bool:
     """Whether a directory of the instance is absent or belongs to somebody else. owner: None where it is not known yet."""
-    for path in _data(layout, instance):
+    for path in layout.directories(instance):
         if not os.path.isdir(path):
             return True
         status = os.stat(path)
@@ -158,7 +158,7 @@ def data_is_missing(layout: WorkerLayout, instance: str, owner: t.Optional[tuple
 
 def make_data(layout: WorkerLayout, instance: str, owner: t.Optional[tuple[int, int]]) -> None:
     """The instance's directories for state and cache, readable by nobody else (mode 0750)."""
-    for path in _data(layout, instance):
+    for path in layout.directories(instance):
         make_directory(path, 0o750)
         if owner is not None:
             os.chown(path, *owner)
@@ -170,8 +170,3 @@ def make_home(layout: WorkerLayout, secret: bool) -> None:
     make_directory(layout.home)
     if secret:
         make_directory(layout.secrets, 0o700)
-
-
-def _data(layout: WorkerLayout, instance: str) -> tuple[str, str]:
-    data = layout.data(instance)
-    return os.path.join(data, "state"), os.path.join(data, "cache")

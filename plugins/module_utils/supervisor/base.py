@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import typing as t
 
@@ -109,6 +110,17 @@ def number_in(pattern: str, file: t.Optional[OnDisk]) -> float:
 def differs(file: File, found: t.Optional[OnDisk]) -> bool:
     """Whether the file must be written."""
     return found is None or (found.text, found.mode) != (file.text, file.mode) or file.owner not in (None, found.owner)
+
+
+def account(user: str) -> t.Optional[tuple[int, int]]:
+    """(uid, gid) of the account that instances run as, empty for our own; None where it does not exist (yet)."""
+    if not user:
+        return os.geteuid(), os.getegid()
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    return found.pw_uid, found.pw_gid
 
 
 def make_directory(path: str, mode: int = 0o755) -> None:

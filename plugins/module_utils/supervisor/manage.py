@@ -17,7 +17,7 @@ from ..files import locked
 from ..layout import Layout, WorkerLayout
 from ..salt import make_salt, read_salt
 from . import apply, options, plan, process, rows
-from .base import Supervisor, make_directory
+from .base import Supervisor, account, make_directory
 from .choose import choose
 from .journal import iso_time
 from .model import EFFECTIVE, GENERATION, File, Found, FoundShared, Instance, Spec, Stamp, number, ports_of
@@ -132,7 +132,7 @@ def _want(look: Look, salt: bytes) -> None:
     """Fill in what each instance must be. An instance whose values are the same keeps the generation that it runs."""
     if look.spec is None:
         return
-    owner = data_owner(look.spec)
+    owner = account(look.spec.user)
     look.wanted = []
     for instance in look.instances:
         effective = process.digest(look.spec, instance, look.supervisor.kind, salt)
@@ -142,17 +142,6 @@ def _want(look: Look, salt: bytes) -> None:
         files = look.supervisor.instance_files(look.spec, instance, Stamp(effective, generation))
         missing = apply.data_is_missing(look.layout, instance.name, owner)
         look.wanted.append(plan.Wanted(instance.name, effective, tuple(files), missing, instance.ports))
-
-
-def data_owner(spec: Spec) -> t.Optional[tuple[int, int]]:
-    """(uid, gid) of the account that instances run as; None where it does not exist (yet)."""
-    if not spec.user:
-        return os.geteuid(), os.getegid()
-    try:
-        account = pwd.getpwnam(spec.user)
-    except KeyError:
-        return None
-    return account.pw_uid, account.pw_gid
 
 
 def _told(look: Look) -> dict[str, t.Any]:
@@ -178,7 +167,7 @@ def _done(params: options.Params, look: Look) -> dict[str, t.Any]:
     stop_timeout = max([float(params["stop_timeout"])] + [one.stop_timeout for one in look.found.values()])
     effective = {name: one.recorded.get(EFFECTIVE, "") for name, one in look.found.items()}
     effective.update({one.name: one.effective for one in look.wanted})
-    owner = data_owner(look.spec) if look.spec else None
+    owner = account(look.spec.user) if look.spec else None
     act = apply.Apply(look.supervisor, look.layout, look.names, tracker, owner, effective, stop_timeout)
     try:
         act(plan_)
@@ -191,7 +180,7 @@ def _done(params: options.Params, look: Look) -> dict[str, t.Any]:
 
 def _check_host(spec: Spec) -> None:
     """What must be there before anything is touched."""
-    if data_owner(spec) is None:
+    if account(spec.user) is None:
         raise OptionError("user", spec.user, "there is no such account on this host", f"Make it: useradd --system --shell /usr/sbin/nologin {spec.user}")
     if not os.path.isdir(spec.release):
         raise OptionError("release", spec.release, "there is no such directory on this host", "Unpack the release first.")

@@ -10,6 +10,7 @@ import dataclasses
 import re
 import typing as t
 
+from ..instances import INSTANCE, STATE_DIR, WORKER
 from ..layout import WorkerLayout
 from ..redact import redact
 
@@ -19,9 +20,6 @@ EFFECTIVE = "EW_EFFECTIVE"
 RELEASE = "EW_RELEASE"
 ENVIRONMENT = "EW_ENVIRONMENT"
 PORTS = "EW_PORTS"
-WORKER = "EW_WORKER"
-INSTANCE = "EW_INSTANCE"
-STATE_DIR = "EW_STATE_DIR"
 CACHE_DIR = "EW_CACHE_DIR"
 RESERVED = frozenset((GENERATION, EFFECTIVE, RELEASE, ENVIRONMENT, PORTS, WORKER, INSTANCE, STATE_DIR, CACHE_DIR, "EW_PORT", "EW_BIND"))
 

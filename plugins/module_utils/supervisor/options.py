@@ -188,7 +188,7 @@ def _port(value: int) -> int:
 
 def _matching(option: str, value: str, pattern: re.Pattern[str], wanted: str) -> str:
     if not pattern.fullmatch(value):
-        raise OptionError(option, value, "it has another form than is allowed", f"Write {wanted}.")
+        raise OptionError(option, value, "it is not valid", f"Write {wanted}.")
     return value
 
 

@@ -32,9 +32,8 @@ def check_ports(instances: t.Sequence[Instance], bind: t.Optional[str], owner: t
 
 def port_error(instance: Instance, listener: Listener) -> WorkerError:
     """The error that names the holder."""
-    stop = f"Stop it (kill {listener.pid})" if listener.pid else f"Find it as root (ss -ltnp 'sport = :{listener.port}') and stop it"
     problem = f"is held on {listener.address} by {listener}, which is no instance of this worker"
-    return _error(instance, listener, problem, f"{stop}, or give the instance another port.")
+    return _error(instance, listener, problem, f"{listener.way_to_stop}, or give the instance another port.")
 
 
 def sibling_error(instance: Instance, listener: Listener, holder: str) -> WorkerError:

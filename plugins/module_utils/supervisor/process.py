@@ -18,16 +18,15 @@ import re
 import typing as t
 
 from ..errors import OptionError
+from ..files import write_text
+from ..instances import INSTANCE, STATE_DIR, WORKER
 from .model import (
     CACHE_DIR,
     EFFECTIVE,
     ENVIRONMENT,
     GENERATION,
-    INSTANCE,
     PORTS,
     RELEASE,
-    STATE_DIR,
-    WORKER,
     Instance,
     Spec,
     Stamp,
@@ -35,12 +34,6 @@ from .model import (
 
 LOOPBACK = "127.0.0.1"
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-
-
-def directories(spec: Spec, instance: Instance) -> tuple[str, str]:
-    """The two directories that the instance may write: state and cache."""
-    data = spec.layout.data(instance.name)
-    return os.path.join(data, "state"), os.path.join(data, "cache")
 
 
 def argv(spec: Spec, instance: Instance) -> list[str]:
@@ -66,7 +59,7 @@ def _filled(argument: str, values: t.Mapping[str, str]) -> str:
 
 def environ(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
     """The variables of the process, without secrets. What the user gave wins over ours, but for the reserved ones."""
-    state, cache = directories(spec, instance)
+    state, cache = spec.layout.directories(instance.name)
     ours = {
         "PATH": f"{os.path.dirname(spec.python)}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -88,7 +81,7 @@ def environ(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
 
 
 def _identity(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
-    state, cache = directories(spec, instance)
+    state, cache = spec.layout.directories(instance.name)
     return {
         WORKER: spec.layout.name,
         INSTANCE: instance.name,

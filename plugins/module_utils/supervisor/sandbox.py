@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import typing as t
 
-from . import process
 from .model import Instance, Spec
 
 _HOMES = ("/home", "/root", "/run/user")
@@ -60,7 +59,7 @@ def directives(spec: Spec, instance: Instance, version: int) -> list[tuple[str, 
     rows += [("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6" + ("" if strict else " AF_NETLINK"))]
     rows += _visible(spec)
     rows += _devices(instance)
-    rows += [("ReadWritePaths", path) for path in (*process.directories(spec, instance), *spec.writable_paths)]
+    rows += [("ReadWritePaths", path) for path in (*spec.layout.directories(instance.name), *spec.writable_paths)]
     if strict:
         rows += list(_STRICT)
         rows += [row for since, row in _GATED if version >= since]

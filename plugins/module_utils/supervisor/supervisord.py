@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import sys
 import time
@@ -16,10 +15,11 @@ import xmlrpc.client
 
 from .. import processes
 from ..errors import WorkerError
+from ..instances import instance_of
 from ..layout import WorkerLayout
 from ..redact import redact
 from . import keeper, launcher, logfile, starter, supervisord_files, supervisord_process
-from .base import make_directory, number_in, read_files, remove_files
+from .base import account, make_directory, number_in, read_files, remove_files
 from .model import File, Found, FoundShared, Instance, LogLine, OnDisk, Spec, Stamp
 
 _ALREADY_STARTED, _NOT_RUNNING = 60, 70
@@ -46,7 +46,7 @@ class Supervisord:
     def found(self) -> dict[str, Found]:
         names = set(self._names_with_files())
         infos: dict[str, Info] = {}
-        orphans: dict[str, list[int]] = {}
+        orphans: dict[str, list[processes.Process]] = {}
         if supervisord_process.is_running(self._paths):
             infos = self._infos()
         elif os.path.isdir(self._layout.home):
@@ -69,23 +69,23 @@ class Supervisord:
         rows = supervisord_process.connect(self._paths).getAllProcessInfo()
         return {keeper.instance_of(row["name"]) or "": row for row in rows if keeper.instance_of(row["name"])}
 
-    def _found(self, name: str, info: t.Optional[Info], orphans: t.Optional[list[int]], entry: keeper.Entry, log: str) -> Found:
+    def _found(self, name: str, info: t.Optional[Info], orphans: t.Optional[list[processes.Process]], entry: keeper.Entry, log: str) -> Found:
         files = read_files((self._paths.instance(name), self._program(name)))
         ended = supervisord_files.last_end(log, self._unit(name))
-        pid = (info or {}).get("pid") or (orphans[0] if orphans else None)
-        state = "failed" if orphans else state_of(info, entry, ended)
-        process = processes.read_process(pid) if orphans and pid else None
+        orphan = orphans[0] if orphans else None
+        pid = (info or {}).get("pid") or (orphan.pid if orphan else None)
+        state = "failed" if orphan else state_of(info, entry, ended)
         return Found(
             name=name,
             state=state,
             files=files,
             enabled=bool(entry["enabled"]),
             pid=pid,
-            started_at=process.started_at if process else float(info["start"]) if info and pid else None,
+            started_at=orphan.started_at if orphan else float(info["start"]) if info and pid else None,
             restarts=entry["restarts"],
-            result="orphaned" if orphans else result_of(state, entry, ended),
+            result="orphaned" if orphan else result_of(state, entry, ended),
             exit_status=None if state == "running" else ended,
-            reason="Its supervisord was killed and left it behind." if orphans else reason_of(state, info, entry),
+            reason="Its supervisord was killed and left it behind." if orphan else reason_of(state, info, entry),
             runs=processes.environ(pid) if pid else None,
             recorded=self._recorded(files.get(self._paths.instance(name))),
             stop_timeout=number_in(r"^stopwaitsecs=(\d+)$", files.get(self._program(name))),
@@ -116,9 +116,9 @@ class Supervisord:
 
     def instance_files(self, spec: Spec, instance: Instance, stamp: Stamp) -> list[File]:
         # The service user alone reads it, apart from root: there are secrets in it.
-        owner = _account(spec.user)
+        text = supervisord_files.instance_text(spec, instance, stamp)
         return [
-            File(self._paths.instance(instance.name), supervisord_files.instance_text(spec, instance, stamp), 0o400, owner),
+            File(self._paths.instance(instance.name), text, 0o400, account(spec.user)),
             File(self._program(instance.name), supervisord_files.program(spec, instance, self._paths)),
         ]
 
@@ -157,8 +157,8 @@ class Supervisord:
 
     def start_shared(self) -> None:
         make_directory(self._paths.logs, 0o750)
-        for pids in supervisord_process.orphans(self._layout).values():
-            supervisord_process.end_orphans(pids, _GRACE)
+        for orphans in supervisord_process.orphans(self._layout).values():
+            supervisord_process.end_orphans(orphans, _GRACE, _GRACE)
         supervisord_process.start(self._paths)
 
     def start(self, names: t.Sequence[str]) -> str:
@@ -185,7 +185,7 @@ class Supervisord:
         self._note(names, held=True, due=None)
         if not supervisord_process.is_running(self._paths):
             orphans = supervisord_process.orphans(self._layout)
-            return [name for name in names if name in orphans and supervisord_process.end_orphans(orphans[name], timeout)]
+            return [name for name in names if name in orphans and supervisord_process.end_orphans(orphans[name], timeout, _GRACE)]
         supervisor = supervisord_process.connect(self._paths)
         offset = os.path.getsize(self._paths.log)
         known = self._infos()
@@ -231,7 +231,7 @@ class Supervisord:
 
     def owner(self, pid: int) -> t.Optional[str]:
         while pid > 1:
-            name = supervisord_process.instance_of(self._layout, pid)
+            name = instance_of(self._layout, pid)
             process = processes.read_process(pid)
             if name is not None or process is None:
                 return name
@@ -293,16 +293,6 @@ def reason_of(state: str, info: t.Optional[Info], entry: keeper.Entry) -> str:
 def _source(module: t.Any) -> str:
     """The text of one of our own modules, which may be imported from an archive."""
     return t.cast(str, module.__loader__.get_source(module.__name__))
-
-
-def _account(user: str) -> t.Optional[tuple[int, int]]:
-    if not user:
-        return None
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:
-        return None
-    return account.pw_uid, account.pw_gid
 
 
 def _quietly(code: int, call: t.Callable[..., t.Any], *arguments: t.Any) -> None:

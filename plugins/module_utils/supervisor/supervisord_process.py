@@ -18,10 +18,11 @@ import typing as t
 
 from .. import processes
 from ..errors import WorkerError
+from ..instances import instance_of
 from ..layout import WorkerLayout
+from ..processes import Process
 from ..run import check, run, tail
 from . import keeper, launcher
-from .model import INSTANCE, STATE_DIR, WORKER
 from .supervisord_files import Paths
 
 _START_TIMEOUT = 15.0
@@ -95,34 +96,33 @@ def end(paths: Paths, timeout: float) -> None:
         time.sleep(_POLL)
 
 
-def orphans(layout: WorkerLayout) -> dict[str, list[int]]:
+def orphans(layout: WorkerLayout) -> dict[str, list[Process]]:
     """Instance -> its processes, found by what they say of themselves, the oldest first. Only for when no supervisord runs."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[Process]] = {}
     for pid in processes.all_pids():
-        name = instance_of(layout, pid)
-        if name is not None and processes.is_alive(pid):
-            found.setdefault(name, []).append(pid)
-    return {name: sorted(pids, key=_age) for name, pids in found.items()}
+        # Read first: where another process has the pid by now, it is that one's variables that do not fit.
+        process = processes.read_process(pid)
+        name = instance_of(layout, pid) if process is not None else None
+        if process is not None and name is not None and _lives(process):
+            found.setdefault(name, []).append(process)
+    return {name: sorted(each, key=lambda process: process.start_ticks) for name, each in found.items()}
 
 
-def instance_of(layout: WorkerLayout, pid: int) -> t.Optional[str]:
-    """The instance whose variables the process carries, None for one of another worker, another root, or neither."""
-    variables = processes.environ(pid) or {}
-    if variables.get(WORKER) != layout.name or not variables.get(STATE_DIR, "").startswith(layout.home + os.sep):
-        return None
-    return variables.get(INSTANCE)
+def end_orphans(orphans: t.Sequence[Process], timeout: float, grace: float) -> bool:
+    """SIGTERM to the first, SIGKILL to all that is left after the timeout. Returns whether that was needed.
 
-
-def end_orphans(pids: t.Sequence[int], timeout: float) -> bool:
-    """SIGTERM to the first, SIGKILL to all that is left after the timeout (seconds). Returns whether that was needed."""
-    _signal(pids[:1], signal.SIGTERM)
-    deadline = time.monotonic() + timeout
-    while processes.is_alive(pids[0]) and time.monotonic() < deadline:
-        time.sleep(_POLL)
-    killed = processes.is_alive(pids[0])
-    _signal(pids, signal.SIGKILL)
-    while any(processes.is_alive(pid) for pid in pids):
-        time.sleep(_POLL)
+    timeout, grace: seconds; what lives for longer than grace after SIGKILL is a WorkerError ``stop_failed``.
+    """
+    _signal(orphans[:1], signal.SIGTERM)
+    killed = not _wait_for_end(orphans[:1], timeout)
+    _signal(orphans, signal.SIGKILL)
+    if not _wait_for_end(orphans, grace):
+        left = ", ".join(str(each.pid) for each in orphans if _lives(each))
+        raise WorkerError(
+            "stop_failed",
+            f"What a killed supervisord left behind did not end within {grace:g} s of SIGKILL: pid {left}.",
+            f"It waits inside the kernel, for a disk, a network file system or a GPU as a rule. Look at it: ps -o pid,stat,wchan:32,args -p {left}",
+        )
     return killed
 
 
@@ -152,12 +152,21 @@ def _pid(paths: Paths) -> t.Optional[int]:
     return int(text) if text.isdigit() else None
 
 
-def _age(pid: int) -> int:
-    process = processes.read_process(pid)
-    return process.start_ticks if process else 0
+def _wait_for_end(orphans: t.Sequence[Process], timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while any(map(_lives, orphans)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
-def _signal(pids: t.Iterable[int], number: int) -> None:
-    for pid in pids:
+def _lives(process: Process) -> bool:
+    return processes.is_alive(process.pid, process.start_ticks)
+
+
+def _signal(orphans: t.Iterable[Process], number: int) -> None:
+    # The pid alone may be another process's by now.
+    for each in filter(_lives, orphans):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(each.pid, number)

@@ -14,12 +14,13 @@ import typing as t
 from .. import processes
 from ..errors import WorkerError
 from ..files import read_text
+from ..instances import WORKER
 from ..layout import WorkerLayout
 from ..redact import MASK, redact
 from ..run import Completed, check, clean_environment, run
 from . import journal, systemd_show, systemd_units
 from .base import number_in, read_files, remove_files
-from .model import WORKER, File, Found, FoundShared, Instance, LogLine, Spec, Stamp
+from .model import File, Found, FoundShared, Instance, LogLine, Spec, Stamp
 
 UNIT_DIRECTORY = "/etc/systemd/system"
 _UNIT_IN_CGROUP = re.compile(r"/([^/@]+)@([^/@]+)\.service(?:/|$)")

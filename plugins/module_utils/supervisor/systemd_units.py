@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ..instances import STATE_DIR
 from . import process, sandbox
-from .model import STATE_DIR, Instance, Spec, Stamp
+from .model import Instance, Spec, Stamp
 
 # What every version's notice begins with.
 MARK = "# Written by ew_ai.worker"
