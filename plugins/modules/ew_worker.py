@@ -133,7 +133,8 @@ options:
     type: dict
   secrets:
     description:
-      - Variables of the instances that nobody but root and the service user can read. They stand in a file of mode 0600 (systemd) or 0400 (supervisord).
+      - Variables of the instances that nobody but root and the service user can read. They stand in a file of mode 0600 (systemd),
+        or one that root and the group of the service user read (supervisord).
       - What this module prints never shows them; in log lines of the worker, values of less than six characters are not masked.
     type: dict
   restart:

@@ -38,6 +38,9 @@ class Supervisor(t.Protocol):
     def instance_files(self, spec: Spec, instance: Instance, stamp: Stamp) -> list[File]:
         """The files of one instance, as wanted."""
 
+    def warnings(self, spec: Spec) -> list[str]:
+        """What whoever wants this should know, in sentences."""
+
     def shared_object(self, path: str) -> tuple[str, str]:
         """The ``what`` and ``id`` of the action that a shared file belongs to."""
 

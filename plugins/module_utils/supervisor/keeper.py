@@ -83,12 +83,19 @@ def read_entries(directory: str) -> dict[str, Entry]:
             known = json.load(handle)
     except (FileNotFoundError, ValueError):
         return {}
-    return {name: {**_NEW, **entry} for name, entry in known.items()}
+    return {name: {**_NEW, **entry} for name, entry in known.items() if isinstance(entry, dict)} if isinstance(known, dict) else {}
 
 
 def new_entry(**values: t.Any) -> Entry:
     """An entry of an instance that nothing is known of yet."""
     return {**_NEW, "starts": [], **values}
+
+
+def checked_restart(value: t.Any) -> t.Optional[dict[str, t.Any]]:
+    """The policy, delay, burst and window as they are, None for anything that this could not go by."""
+    numbers = [value[name] for name in ("delay", "burst", "window")]
+    plain = all(isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number < float("inf") for number in numbers)
+    return value if plain and value["policy"] in ("always", "on-failure", "no") else None
 
 
 def after_exit(entry: Entry, restart: t.Mapping[str, t.Any], clean: bool, now: float) -> Entry:
@@ -177,8 +184,8 @@ class Keeper:
     def _restart_of(self, name: str) -> t.Optional[t.Mapping[str, t.Any]]:
         try:
             with open(os.path.join(self._directory, "instances", f"{name}.json"), encoding="utf-8") as handle:
-                return t.cast("t.Mapping[str, t.Any]", json.load(handle)["restart"])
-        except (FileNotFoundError, ValueError, KeyError):
+                return checked_restart(json.load(handle)["restart"])
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
 

@@ -82,6 +82,8 @@ def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Cal
         names=plan.Names(layout.name, supervisor.shared_first, supervisor.shared_service(), supervisor.shared_object),
     )
     _want(look, salt)
+    for warning in supervisor.warnings(spec) if spec is not None else ():
+        warn(warning)
     if spec is not None and look.shared.missing:
         raise OptionError(
             "bind_to_unit", look.shared.missing, "there is no such unit on this host", "Install it first, or correct the name: systemctl list-unit-files"

@@ -13,7 +13,7 @@ from .. import processes
 from ..layout import WorkerLayout
 from .base import Supervisor
 from .journal import iso_time
-from .model import EFFECTIVE, ENVIRONMENT, GENERATION, PORTS, RELEASE, Found
+from .model import EFFECTIVE, ENVIRONMENT, GENERATION, RELEASE, Found, number, ports_of
 
 
 def row(layout: WorkerLayout, supervisor: Supervisor, found: Found, changed: bool, killed: bool = False) -> dict[str, t.Any]:
@@ -30,8 +30,8 @@ def row(layout: WorkerLayout, supervisor: Supervisor, found: Found, changed: boo
         "pid": found.pid,
         "started_at": iso_time(found.started_at, "seconds") if found.started_at is not None else None,
         "restarts": found.restarts,
-        "ports": [int(port) for port in says.get(PORTS, "").split(",") if port],
-        "generation": int(says[GENERATION]) if says.get(GENERATION, "").isdigit() else None,
+        "ports": ports_of(says) or ports_of(found.recorded),
+        "generation": number(says.get(GENERATION)),
         "release": says.get(RELEASE),
         "environment": says.get(ENVIRONMENT),
         "effective": says.get(EFFECTIVE),

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import os
+import pwd
 import shutil
 import sys
 import time
@@ -115,12 +118,21 @@ class Supervisord:
         ]
 
     def instance_files(self, spec: Spec, instance: Instance, stamp: Stamp) -> list[File]:
-        # The service user alone reads it, apart from root: there are secrets in it.
+        # Nobody but us and the service user reads it, for there are secrets in it; and that one does not change what we go by.
         text = supervisord_files.instance_text(spec, instance, stamp)
+        found = account(spec.user)
+        ours = found is None or found[0] == os.geteuid()
         return [
-            File(self._paths.instance(instance.name), text, 0o400, account(spec.user)),
+            File(self._paths.instance(instance.name), text, 0o400 if ours else 0o440, None if found is None or ours else (os.geteuid(), found[1])),
             File(self._program(instance.name), supervisord_files.program(spec, instance, self._paths)),
         ]
+
+    def warnings(self, spec: Spec) -> list[str]:
+        found = account(spec.user)
+        sharers = _sharers(*found) if found is not None and found[0] != os.geteuid() and spec.secrets else []
+        if not sharers:
+            return []
+        return [f"The account {spec.user!r} shares its group with {', '.join(sharers)}, who can read the secrets of its instances: give it a group of its own."]
 
     def shared_object(self, path: str) -> tuple[str, str]:
         return self.shared_service()
@@ -293,6 +305,15 @@ def reason_of(state: str, info: t.Optional[Info], entry: keeper.Entry) -> str:
 def _source(module: t.Any) -> str:
     """The text of one of our own modules, which may be imported from an archive."""
     return t.cast(str, module.__loader__.get_source(module.__name__))
+
+
+def _sharers(uid: int, gid: int) -> list[str]:
+    """The accounts, apart from root, that are in the group beside the one with this uid."""
+    members = {each.pw_name: each.pw_uid for each in pwd.getpwall() if each.pw_gid == gid}
+    with contextlib.suppress(KeyError):
+        for name in grp.getgrgid(gid).gr_mem:
+            members[name] = pwd.getpwnam(name).pw_uid
+    return sorted(name for name, number in members.items() if number not in (0, uid))
 
 
 def _quietly(code: int, call: t.Callable[..., t.Any], *arguments: t.Any) -> None:

@@ -146,20 +146,25 @@ def instance_text(spec: Spec, instance: Instance, stamp: Stamp) -> str:
 
 def parse_instance(text: str) -> dict[str, str]:
     """The variables in an instance file, without secrets; nothing where it is broken."""
-    try:
-        return t.cast("dict[str, str]", json.loads(text)["environ"])
-    except (ValueError, KeyError, TypeError):
-        return {}
+    found = _object(text).get("environ")
+    return {name: value for name, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
 
 
 def masked(text: str) -> str:
     """An instance file's text with its secrets masked."""
-    try:
-        data = json.loads(text)
-    except ValueError:
+    data = _object(text)
+    if not isinstance(data.get("secrets"), dict):
         return MASK
-    data["secrets"] = dict.fromkeys(data.get("secrets", {}), MASK)
+    data["secrets"] = dict.fromkeys(data["secrets"], MASK)
     return redact(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _object(text: str) -> dict[str, t.Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def last_end(log: str, unit: str) -> t.Optional[int]:

@@ -139,6 +139,9 @@ class Systemd:
             files.append(File(secrets, systemd_units.secrets_text(spec.secrets), 0o600))
         return files
 
+    def warnings(self, spec: Spec) -> list[str]:
+        return []
+
     def shared_object(self, path: str) -> tuple[str, str]:
         return "unit", os.path.basename(path)
 

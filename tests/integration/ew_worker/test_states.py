@@ -363,6 +363,16 @@ def test_logs_have_times(place: Place) -> None:
 
 
 @BOTH
+def test_a_process_that_overwrites_what_it_says_of_itself_breaks_nothing(place: Place) -> None:
+    args = wanted(place, env={"FAULT": "liar"})
+    ok(place.run(**args))
+    assert place.facts()["environ"]["EW_PORTS"] == "none"
+    row = place.info()["0"]
+    assert (row["state"], row["ports"], row["generation"]) == ("running", [PORTS[0]], None)
+    assert ok(place.run(**args))["changed"] is False
+
+
+@BOTH
 def test_settings_that_are_taken_away_leave_the_disk(place: Place) -> None:
     ok(place.run(**wanted(place, secrets={"TOKEN": "hunter22"}, env={"COLOUR": "blue"})))
     where = f"grep -rl -e hunter22 -e COLOUR {place.root}/workers/w /etc/systemd/system --include=* --exclude=facts.json"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import pwd
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,30 @@ def test_orphans_can_be_stopped_and_removed_too(place: Place) -> None:
     ok(place.run("absent"))
     assert gone(before["1"]["pid"])
     assert place.info() == {}
+
+
+def test_a_process_that_only_says_that_it_is_an_instance_is_none(place: Place) -> None:
+    ok(place.run(**wanted(place)))
+    pid = supervisord_pid(place)
+    place.shell(f"kill {pid}")
+    wait_until(lambda: gone(pid))
+    precious = pathlib.Path(place.root, "precious.json")
+    precious.write_text("{}")
+    says = {"EW_WORKER": "w", "EW_STATE_DIR": f"{place.root}/workers/w/data/0/state"}
+    # The first would lead the file names of an instance elsewhere; the second is somebody else's, where that can be tried.
+    planted = [
+        subprocess.Popen(["/bin/sleep", "600"], env={**says, "EW_INSTANCE": "../../../../precious"}),
+        *([subprocess.Popen(["/bin/sleep", "600"], env={**says, "EW_INSTANCE": "0"}, user=65534)] if os.geteuid() == 0 else []),
+    ]
+    try:
+        assert {name: (row["state"], row["pid"]) for name, row in place.info(logs=5).items()} == {"0": ("stopped", None)}
+        ok(place.run("absent"))
+        assert precious.exists()
+        assert [process.poll() for process in planted] == [None] * len(planted)
+    finally:
+        for process in planted:
+            process.kill()
+            process.wait()
 
 
 def test_a_second_supervisord_never_starts_where_the_socket_was_deleted(place: Place) -> None:
@@ -275,11 +300,27 @@ def test_root_runs_instances_as_the_service_user(place: Place) -> None:
         assert pathlib.Path(f"/proc/{row['pid']}").stat().st_uid == 65534
         assert row["generation"] == 1
         assert there.facts()["environ"]["TOKEN"] == "hunter22"
+        file = pathlib.Path(there.root, "workers/w/supervisord/instances/0.json")
+        status = file.stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, pwd.getpwnam("nobody").pw_gid, 0o440)
+        as_nobody = f"setpriv --reuid=nobody --regid={status.st_gid} --clear-groups"
+        assert there.shell(f"{as_nobody} chmod 600 {file} 2>&1") != ""
+        assert file.stat().st_mode == status.st_mode
         clash = place.run(**wanted(place))
         assert (clash["code"], clash["port"], clash["pid"]) == ("port_in_use", PORTS[0], row["pid"])
     finally:
         ok(there.run("absent"))
         shutil.rmtree(directory)
+
+
+def test_a_group_that_others_are_in_is_told_where_there_are_secrets(place: Place) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("running as another user needs root")
+    nobody = pwd.getpwnam("nobody")
+    others = sorted({each.pw_name for each in pwd.getpwall() if each.pw_gid == nobody.pw_gid} - {"nobody"})
+    warnings = place.run(check=True, **wanted(place, user="nobody", secrets={"TOKEN": "hunter22"})).get("warnings", [])
+    assert [str(warning) for warning in warnings if "shares its group" in str(warning)] != [] or not others
+    assert not place.run(check=True, **wanted(place, user="nobody")).get("warnings")
 
 
 def test_a_narrow_umask_hides_nothing_from_the_service_user(place: Place) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import (
     journal,
     keeper,
     logfile,
+    rows,
     stability,
     supervisord,
     supervisord_files,
@@ -27,6 +28,8 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import (
 )
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model import Found, LogLine
 
+LAYOUT = Layout("/opt/w").worker("w")
+SYSTEMD = systemd.Systemd(LAYOUT)
 # systemd 252, as printed; 257 prints the same keys.
 RUNNING = """\
 Type=exec
@@ -291,6 +294,23 @@ def test_the_usual_cause(result: str, status: t.Optional[int], lines: list[str],
 
 
 @pytest.mark.parametrize(
+    ("says", "ports", "generation"),
+    [
+        ({"EW_PORTS": "50051,50061", "EW_GENERATION": "7"}, [50051, 50061], 7),
+        # A process may overwrite its own variables: then its files are believed.
+        ({"EW_PORTS": "no,port,-1,0,65536,\u0665,\u00b2", "EW_GENERATION": "\u00b2"}, [1], None),
+        ({"EW_PORTS": "9" * 5000, "EW_GENERATION": "9" * 5000}, [1], None),
+        ({}, [1], None),
+        (None, [1], 3),
+    ],
+)
+def test_a_row_whatever_the_process_says_of_itself(says: t.Optional[dict[str, str]], ports: list[int], generation: t.Optional[int]) -> None:
+    runs = {"EW_EFFECTIVE": "a", **says} if says is not None else None
+    row = rows.row(LAYOUT, SYSTEMD, Found("0", "running", runs=runs, recorded={"EW_PORTS": "1", "EW_GENERATION": "3"}), changed=False)
+    assert (row["ports"], row["generation"]) == (ports, generation)
+
+
+@pytest.mark.parametrize(
     ("found", "failed"),
     [
         (Found("0", "running", pid=1), False),
@@ -304,9 +324,6 @@ def test_the_usual_cause(result: str, status: t.Optional[int], lines: list[str],
 )
 def test_an_instance_that_ended_once_since_its_start_has_failed(found: Found, failed: bool) -> None:
     assert stability.has_failed(found) is failed
-
-
-SYSTEMD = systemd.Systemd(Layout("/opt/w").worker("w"))
 
 
 @pytest.mark.parametrize(

@@ -227,5 +227,15 @@ def test_an_instance_file_holds_everything_and_shows_no_secret() -> None:
     shown = supervisord_files.masked(text)
     assert "hunter22" not in shown
     assert "TOKEN" in shown
-    assert supervisord_files.parse_instance("broken") == {}
-    assert "broken" not in supervisord_files.masked("broken hunter22")
+
+
+@pytest.mark.parametrize(
+    "text", ["broken hunter22", "[]", '"hunter22"', "{}", '{"environ": 5, "secrets": "hunter22"}', '{"environ": ["hunter22"]}', "[" * 100_000]
+)
+def test_an_instance_file_that_makes_no_sense_says_nothing(text: str) -> None:
+    assert supervisord_files.parse_instance(text) == {}
+    assert "hunter22" not in supervisord_files.masked(text)
+
+
+def test_of_an_instance_file_only_texts_count() -> None:
+    assert supervisord_files.parse_instance('{"environ": {"A": "1", "EW_PORTS": 5, "B": null, "C": []}}') == {"A": "1"}
