@@ -15,6 +15,7 @@ Needs the standard library only, and imports nothing of this collection, because
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import http.client
 import json
@@ -30,6 +31,9 @@ import xmlrpc.client
 FAILED = "start-limit-hit"
 # supervisord's states of a process.
 STOPPED, EXITED = 0, 100
+# Seconds. Who holds the lock reads and writes a small file, and starts a process at most.
+LOCK_TIMEOUT = 60.0
+_POLL = 0.02
 _NEW: dict[str, t.Any] = {"enabled": False, "held": False, "restarts": 0, "starts": [], "due": None, "failed": ""}
 
 Entry = dict[str, t.Any]
@@ -62,9 +66,16 @@ def connect(path: str, timeout: float = 30.0) -> t.Any:
 
 @contextlib.contextmanager
 def entries(directory: str) -> t.Iterator[dict[str, Entry]]:
-    """What is known of each instance, by name, to be read and changed within the block; written at its end if changed."""
-    with open(os.path.join(directory, "keeper.lock"), "a", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """What is known of each instance, by name, to be read and changed within the block; written at its end if changed.
+
+    Raises TimeoutError where somebody else does the same for too long.
+    """
+    path = os.path.join(directory, "keeper.lock")
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # Who can open it can hold it for ever.
+        os.fchmod(lock, 0o600)
+        _take(lock, path)
         known = read_entries(directory)
         before = json.dumps(known, sort_keys=True)
         yield known
@@ -74,6 +85,20 @@ def entries(directory: str) -> t.Iterator[dict[str, Entry]]:
             with open(f"{path}.new", "w", encoding="utf-8") as handle:
                 handle.write(after)
             os.replace(f"{path}.new", path)
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, path: str) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, f"another process held it for {LOCK_TIMEOUT:g} s", path) from None
+        time.sleep(_POLL)
 
 
 def read_entries(directory: str) -> dict[str, Entry]:

@@ -13,10 +13,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 
 HELD = 3
 # supervisord closes every descriptor from 5 up when it starts.
 _KEPT_DESCRIPTOR = 4
+# Seconds: who only looks whether a supervisord runs holds the lock for a moment.
+_PATIENCE = 2.0
+_POLL = 0.02
 
 
 def main(lock_file: str, configuration: str) -> int:
@@ -25,14 +29,23 @@ def main(lock_file: str, configuration: str) -> int:
     if descriptor != _KEPT_DESCRIPTOR:
         os.dup2(descriptor, _KEPT_DESCRIPTOR, inheritable=False)
         os.close(descriptor)
-    try:
-        fcntl.flock(_KEPT_DESCRIPTOR, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return HELD
+    deadline = time.monotonic() + _PATIENCE
+    while not _taken(_KEPT_DESCRIPTOR):
+        if time.monotonic() > deadline:
+            return HELD
+        time.sleep(_POLL)
     from supervisor import supervisord
 
     supervisord.main(["-c", configuration])
     return 0
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

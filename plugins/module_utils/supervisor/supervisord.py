@@ -230,7 +230,7 @@ class Supervisord:
             remove_files((self._program(name), self._paths.instance(name)))
         if not os.path.isdir(self._paths.directory):
             return
-        with keeper.entries(self._paths.directory) as entries:
+        with self._entries() as entries:
             for name in names:
                 entries.pop(name, None)
 
@@ -262,9 +262,18 @@ class Supervisord:
     def _note(self, names: t.Sequence[str], **values: t.Any) -> None:
         if not names:
             return
-        with keeper.entries(self._paths.directory) as entries:
+        with self._entries() as entries:
             for name in names:
                 entries[name] = {**entries.get(name, keeper.new_entry()), **values}
+
+    @contextlib.contextmanager
+    def _entries(self) -> t.Iterator[dict[str, keeper.Entry]]:
+        with contextlib.ExitStack() as stack:
+            try:
+                entries = stack.enter_context(keeper.entries(self._paths.directory))
+            except TimeoutError as error:
+                raise WorkerError("locked", f"{error.filename}: {error.strerror}.", f"See who it is: fuser -v {error.filename}") from None
+            yield entries
 
     def _unit(self, name: str) -> str:
         return f"{self._layout.name}@{name}"

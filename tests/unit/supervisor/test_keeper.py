@@ -6,16 +6,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
+import os
 import pathlib
+import subprocess
+import sys
 import time
 import typing as t
 import xmlrpc.client
 
 import pytest
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import keeper
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import keeper, launcher, supervisord
 
 ALWAYS = {"policy": "always", "delay": 2.0, "burst": 3, "window": 60.0}
 
@@ -74,6 +81,49 @@ def test_entries_are_read_changed_and_written_whole(tmp_path: pathlib.Path) -> N
     for text in ("broken", "[]", '{"0": 5}'):
         (tmp_path / "keeper.json").write_text(text)
         assert keeper.read_entries(directory) == {}
+
+
+@contextlib.contextmanager
+def held(path: pathlib.Path) -> t.Iterator[None]:
+    """Another process, as far as locks go, holds it."""
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def test_the_lock_is_nobody_elses_and_not_waited_for_without_end(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "keeper.lock"
+    lock.touch(0o644)
+    with keeper.entries(str(tmp_path)):
+        assert lock.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(keeper, "LOCK_TIMEOUT", 0.1)
+    with held(lock), pytest.raises(TimeoutError, match="another process held it"), keeper.entries(str(tmp_path)):
+        pass
+    layout = Layout(str(tmp_path)).worker("w")
+    os.makedirs(layout.supervisord)
+    with held(pathlib.Path(layout.supervisord, "keeper.lock")), pytest.raises(WorkerError, match=r"keeper\.lock") as caught:
+        supervisord.Supervisord(layout).enable(["0"])
+    assert caught.value.code == "locked"
+
+
+@pytest.mark.parametrize("frees", [True, False])
+def test_the_launcher_waits_a_moment_for_its_lock(tmp_path: pathlib.Path, frees: bool) -> None:
+    lock = tmp_path / "supervisord.lock"
+    with held(lock):
+        # As it is called, but for the seconds.
+        code = f"import launcher, sys; launcher._PATIENCE = {60 if frees else 0.1}; sys.exit(launcher.main(*sys.argv[1:]))"
+        argv = [sys.executable, "-c", code, str(lock), str(tmp_path / "absent.conf")]
+        child = subprocess.Popen(argv, stderr=subprocess.PIPE, env={"PYTHONPATH": os.path.dirname(launcher.__file__)})
+        descriptors = pathlib.Path(f"/proc/{child.pid}/fd")
+        if frees:
+            deadline = time.monotonic() + 60
+            while not any(os.path.realpath(each) == str(lock) for each in descriptors.iterdir()):
+                assert time.monotonic() < deadline
+        else:
+            assert child.wait(60) == launcher.HELD
+    # supervisord itself ends for want of its configuration.
+    assert (child.wait(60) == launcher.HELD) is not frees
+    child.communicate()
 
 
 class Supervisor:
