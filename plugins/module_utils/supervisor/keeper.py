@@ -116,16 +116,30 @@ def new_entry(**values: t.Any) -> Entry:
     return {**_NEW, "starts": [], **values}
 
 
-def checked_restart(value: t.Any) -> t.Optional[dict[str, t.Any]]:
-    """The policy, delay, burst and window as they are, None for anything that this could not go by."""
-    numbers = [value[name] for name in ("delay", "burst", "window")]
+def restart_in(text: str) -> t.Optional[dict[str, t.Any]]:
+    """The policy, delay, burst and window of an instance file, None for anything that this could not go by."""
+    try:
+        value = json.loads(text)["restart"]
+        numbers = [value[name] for name in ("delay", "burst", "window")]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
     plain = all(isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number < float("inf") for number in numbers)
     return value if plain and value["policy"] in ("always", "on-failure", "no") else None
 
 
+def comes_back(entry: Entry, restart: t.Optional[t.Mapping[str, t.Any]], clean: bool) -> bool:
+    """Whether a process that ended by itself is to be started again, now or later."""
+    return (
+        restart is not None
+        and not entry["held"]
+        and not entry["failed"]
+        and (restart["policy"] == "always" or (restart["policy"] == "on-failure" and not clean))
+    )
+
+
 def after_exit(entry: Entry, restart: t.Mapping[str, t.Any], clean: bool, now: float) -> Entry:
     """The entry after its process ended by itself. restart: policy, delay, burst, window; clean: it exited with 0."""
-    if entry["held"] or restart["policy"] == "no" or (restart["policy"] == "on-failure" and clean):
+    if not comes_back(entry, restart, clean):
         return {**entry, "due": None}
     # A start that is still to come was noted before the clock was set back.
     starts = [start for start in entry["starts"] if now - restart["window"] < start <= now]
@@ -209,8 +223,8 @@ class Keeper:
     def _restart_of(self, name: str) -> t.Optional[t.Mapping[str, t.Any]]:
         try:
             with open(os.path.join(self._directory, "instances", f"{name}.json"), encoding="utf-8") as handle:
-                return checked_restart(json.load(handle)["restart"])
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+                return restart_in(handle.read())
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
 
 

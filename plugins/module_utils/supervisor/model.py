@@ -24,7 +24,6 @@ CACHE_DIR = "EW_CACHE_DIR"
 RESERVED = frozenset((GENERATION, EFFECTIVE, RELEASE, ENVIRONMENT, PORTS, WORKER, INSTANCE, STATE_DIR, CACHE_DIR, "EW_PORT", "EW_BIND"))
 
 LONGEST_LINE = 4000
-STATES = ("running", "starting", "stopped", "failed", "absent")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +122,7 @@ class OnDisk:
 class Found:
     """One instance as found.
 
-    state: one of STATES. files: those of its files that exist, by path. runs: what the process says of itself, None where
+    state: running, starting, stopped, failed or absent. files: those of its files that exist, by path. runs: what the process says of itself, None where
     none runs; recorded: what its files say. result: the supervisor's word (``exit-code``, ``signal``, ``timeout``,
     ``start-limit-hit`` …); exit_status: of the last process that ended, negative for a signal. started_at: seconds since
     the epoch. reason: a sentence about a failed instance, where the supervisor has one. stop_timeout: as its files say, in seconds.

@@ -23,7 +23,7 @@ from ..layout import WorkerLayout
 from ..redact import redact
 from . import keeper, launcher, logfile, starter, supervisord_files, supervisord_process
 from .base import account, make_directory, number_in, read_files, remove_files
-from .model import File, Found, FoundShared, Instance, LogLine, OnDisk, Spec, Stamp
+from .model import File, Found, FoundShared, Instance, LogLine, Spec, Stamp
 
 _ALREADY_STARTED, _NOT_RUNNING = 60, 70
 _STOPPED, _STARTING, _RUNNING, _STOPPING, _EXITED, _FATAL = 0, 10, 20, 40, 100, 200
@@ -77,7 +77,9 @@ class Supervisord:
         ended = supervisord_files.last_end(log, self._unit(name))
         orphan = orphans[0] if orphans else None
         pid = (info or {}).get("pid") or (orphan.pid if orphan else None)
-        state = "failed" if orphan else state_of(info, entry, ended)
+        instance = files.get(self._paths.instance(name))
+        restart = keeper.restart_in(instance.text) if instance else None
+        state = "failed" if orphan else state_of(info, entry, ended, keeper.comes_back(entry, restart, ended == 0))
         return Found(
             name=name,
             state=state,
@@ -90,12 +92,9 @@ class Supervisord:
             exit_status=None if state == "running" else ended,
             reason="Its supervisord was killed and left it behind." if orphan else reason_of(state, info, entry),
             runs=processes.environ(pid) if pid else None,
-            recorded=self._recorded(files.get(self._paths.instance(name))),
+            recorded=supervisord_files.parse_instance(instance.text) if instance else {},
             stop_timeout=number_in(r"^stopwaitsecs=(\d+)$", files.get(self._program(name))),
         )
-
-    def _recorded(self, file: t.Optional[OnDisk]) -> t.Mapping[str, str]:
-        return supervisord_files.parse_instance(file.text) if file else {}
 
     def found_shared(self) -> FoundShared:
         paths = self._paths
@@ -282,13 +281,16 @@ class Supervisord:
         return self._paths.program(self._unit(name))
 
 
-def state_of(info: t.Optional[Info], entry: keeper.Entry, ended: t.Optional[int]) -> str:
-    """One of model.STATES from supervisord's row, the keeper's entry and how the last process ended."""
+def state_of(info: t.Optional[Info], entry: keeper.Entry, ended: t.Optional[int], comes_back: bool) -> str:
+    """The state as in model.Found from supervisord's row, the keeper's entry and how the last process ended.
+
+    comes_back: the keeper starts it again after an end, though it may not have heard of that yet.
+    """
     if info is None:
         return "stopped"
     if info["state"] in (_RUNNING, _STOPPING):
         return "running"
-    if info["state"] == _STARTING or entry["due"] is not None:
+    if info["state"] == _STARTING or entry["due"] is not None or (info["state"] == _EXITED and comes_back):
         return "starting"
     if entry["failed"] or info["state"] not in (_STOPPED, _EXITED):
         return "failed"

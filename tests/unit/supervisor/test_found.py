@@ -263,8 +263,30 @@ ROW = {"state": 20, "start": 1, "pid": 12, "spawnerr": ""}
 )
 def test_the_state_under_supervisord(row: t.Any, entry: dict[str, t.Any], ended: t.Optional[int], state: str, result: str) -> None:
     known = keeper.new_entry(**entry)
-    assert supervisord.state_of(row, known, ended) == state
+    assert supervisord.state_of(row, known, ended, False) == state
     assert supervisord.result_of(state, known, ended) == result
+
+
+@pytest.mark.parametrize(
+    ("row", "entry", "policy", "ended", "state"),
+    [
+        # It ended, and the keeper has not heard of it yet.
+        ({"state": 100}, {}, "always", 3, "starting"),
+        ({"state": 100}, {}, "always", 0, "starting"),
+        ({"state": 100}, {}, "on-failure", 3, "starting"),
+        ({"state": 100}, {}, "on-failure", 0, "stopped"),
+        ({"state": 100}, {}, "no", 3, "failed"),
+        ({"state": 100}, {"held": True}, "always", 3, "failed"),
+        ({"state": 100}, {"failed": "5 starts"}, "always", 3, "failed"),
+        ({"state": 0}, {}, "always", -15, "stopped"),
+        ({"state": 200}, {}, "always", None, "failed"),
+        ({"state": 20}, {}, "always", 3, "running"),
+    ],
+)
+def test_what_the_keeper_is_to_start_again_has_not_failed(row: t.Any, entry: dict[str, t.Any], policy: str, ended: t.Optional[int], state: str) -> None:
+    known = keeper.new_entry(**entry)
+    restart = {"policy": policy, "delay": 1, "burst": 5, "window": 60}
+    assert supervisord.state_of({**ROW, **row}, known, ended, keeper.comes_back(known, restart, ended == 0)) == state
 
 
 @pytest.mark.parametrize(

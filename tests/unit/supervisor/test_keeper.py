@@ -65,7 +65,7 @@ def test_after_an_exit(entry: dict[str, t.Any], restart: dict[str, t.Any], clean
 )
 def test_only_a_sound_policy_is_gone_by(changed: dict[str, t.Any], taken: bool) -> None:
     value = {**ALWAYS, **changed}
-    assert keeper.checked_restart(value) == (value if taken else None)
+    assert keeper.restart_in(json.dumps({"restart": value})) == (value if taken else None)
 
 
 def test_entries_are_read_changed_and_written_whole(tmp_path: pathlib.Path) -> None:
