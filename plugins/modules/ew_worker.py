@@ -136,7 +136,13 @@ options:
       - Variables of the instances that nobody but root and the service user can read. They stand in a file of mode 0600 (systemd),
         or one that root and the group of the service user read (supervisord).
       - What this module prints never shows them; in log lines of the worker, values of less than six characters are not masked.
+      - Mutually exclusive with O(secrets_file).
     type: dict
+  secrets_file:
+    description:
+      - Absolute path on the host of a file with a JSON object, whose names and values have the effect that they would have as O(secrets).
+      - In check mode it may be absent, and counts as empty then. Mutually exclusive with O(secrets).
+    type: path
   restart:
     description: When a process that ended by itself is started again.
     type: dict
@@ -428,6 +434,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
 from ansible_collections.ew_ai.worker.plugins.module_utils.redact import MASK, MASKED_LENGTH
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import options
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.manage import manage
 
 INSTANCE = {
@@ -469,6 +476,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "user": {"type": "str"},
     "env": {"type": "dict"},
     "secrets": {"type": "dict", "no_log": True},
+    "secrets_file": {"type": "path", "no_log": False},
     "restart": {"type": "dict", "options": RESTART},
     "stop_timeout": {"type": "int", "default": 10},
     "limits": {"type": "dict", "options": LIMITS},
@@ -493,15 +501,23 @@ def hide_secrets(module: AnsibleModule) -> dict[str, t.Any]:
     return given
 
 
+def work(module: AnsibleModule, given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The result, of which no secret is printed, wherever it was given."""
+    secrets = options.secrets(given, module.check_mode)
+    module.no_log_values |= options.masked_values(secrets)
+    return manage({**given, "secrets": secrets}, module.check_mode, module.warn)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=OPTIONS,
         required_by={"release": ("python", "instances"), "python": ("release",)},
         required_if=[("state", "present", ("release",))],
+        mutually_exclusive=[("secrets", "secrets_file")],
         supports_check_mode=True,
     )
-    options = hide_secrets(module)
-    run_module(module, lambda: manage(options, module.check_mode, module.warn), EMPTY)
+    given = hide_secrets(module)
+    run_module(module, lambda: work(module, given), EMPTY)
 
 
 if __name__ == "__main__":

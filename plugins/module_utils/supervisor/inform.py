@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ..redact import MASK
 from . import options, rows
 from .choose import choose, info_params
 
 
-def inform(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Every instance of the worker as found, and the last ``logs`` lines of each."""
+def inform(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+    """Every instance of the worker as found, and the last ``logs`` lines of each, without the secrets of option secrets_file."""
     layout = options.worker_layout(params)
+    hidden = sorted(options.masked_values(options.secrets(params, check_mode)), key=len, reverse=True)
     supervisor = choose(info_params(params), layout)
     found = supervisor.found()
     supervisor.check_ours(found)
@@ -25,5 +27,11 @@ def inform(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "supervisor": supervisor.kind,
         "scope": "system" if os.geteuid() == 0 else "user",
         "instances": [rows.row(layout, supervisor, found[name], changed=False) for name in names],
-        "logs": {name: [{"time": each.time, "line": each.line} for each in each_lines] for name, each_lines in lines.items()},
+        "logs": {name: [{"time": each.time, "line": _masked(each.line, hidden)} for each in each_lines] for name, each_lines in lines.items()},
     }
+
+
+def _masked(line: str, hidden: t.Iterable[str]) -> str:
+    for value in hidden:
+        line = line.replace(value, MASK)
+    return line

@@ -11,8 +11,10 @@ import re
 import typing as t
 
 from ..errors import OptionError
+from ..files import read_json
 from ..layout import Layout, WorkerLayout
 from ..names import check_name, check_path, check_root
+from ..redact import MASKED_LENGTH
 from .model import RESERVED, Instance, Limits, Restart, Spec
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -82,7 +84,7 @@ def spec(params: Params, layout: WorkerLayout) -> Spec:
         bind=_matching("bind", params["bind"], _ADDRESS, "an address") if params["bind"] else None,
         user=_matching("user", params["user"], _ACCOUNT, "the name of an account") if params["user"] else "",
         env=variables("env", params["env"]),
-        secrets=variables("secrets", params["secrets"]),
+        secrets=variables("secrets_file" if params["secrets_file"] else "secrets", params["secrets"]),
         restart=_restart(params["restart"] or {}),
         stop_timeout=_at_least("stop_timeout", params["stop_timeout"], 1),
         limits=_limits(params["limits"] or {}),
@@ -115,6 +117,28 @@ def variables(option: str, values: t.Optional[t.Mapping[t.Any, t.Any]]) -> Pairs
             raise OptionError(option, name, "its value has a control character", "Put it into a file, and its path into the variable.")
         pairs.append((str(name), text))
     return tuple(pairs)
+
+
+def secrets(params: Params, check_mode: bool) -> dict[t.Any, t.Any]:
+    """The secrets as they were given: option secrets, or what stands in the file that option secrets_file names.
+
+    In check mode the file may be absent, for the generation that brings it is not made.
+    """
+    if not params["secrets_file"]:
+        return dict(params.get("secrets") or {})
+    path = check_path("secrets_file", params["secrets_file"])
+    found = read_json(path)
+    if found is None and not check_mode:
+        raise OptionError("secrets_file", path, "there is no such file on this host", "Write it first: worker_generation does for a generation with secrets.")
+    if not isinstance(found, (dict, type(None))):
+        raise OptionError("secrets_file", path, "it holds no JSON object", "Write names and values into it: {}.")
+    return found or {}
+
+
+def masked_values(given: t.Mapping[t.Any, t.Any]) -> set[str]:
+    """The texts that are masked wherever they turn up. A secret of several lines counts line by line, as a log has it."""
+    texts = {str(value) for value in given.values()}
+    return {part for text in texts for part in (text, *text.splitlines()) if len(part) >= MASKED_LENGTH}
 
 
 def refuse_under_supervisord(params: Params) -> None:

@@ -46,6 +46,10 @@ if fault == "exit":
     sys.exit("ModuleNotFoundError: No module named 'numpy'")
 if fault == "liar" and "LIED" not in os.environ:
     os.execve(sys.executable, sys.orig_argv, {**os.environ, "LIED": "1", "EW_PORTS": "none", "EW_GENERATION": "\u00b2"})
+if fault.startswith("tell"):
+    print("token", os.environ["TOKEN"], "pin", os.environ["PIN"], flush=True)
+if fault == "tell and exit":
+    sys.exit(5)
 if fault == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if fault == "child" and os.fork() == 0:

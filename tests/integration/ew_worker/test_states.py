@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import shlex
 import time
 import typing as t
 
@@ -150,6 +152,12 @@ def test_present_starts_and_enables_nothing(place: Place) -> None:
     assert (row["state"], row["enabled"], row["pid"]) == ("stopped", False, None)
     assert ok(place.run("present", **wanted(place)))["changed"] is False
     assert ok(place.run("started"))["instances"][0]["state"] == "running"
+    # On an instance that serves, it changes the files and neither the process nor what happens at boot.
+    before = place.info()["0"]
+    result = ok(place.run("present", **wanted(place, env={"COLOUR": "blue"})))
+    assert result["actions"] == [action("instance", "w@0", "changed")]
+    after = place.info()["0"]
+    assert (after["state"], after["enabled"], after["pid"]) == ("running", True, before["pid"])
 
 
 def listening(place: Place, *ports: int) -> bool:
@@ -360,6 +368,44 @@ def test_logs_have_times(place: Place) -> None:
     figures = result["instances"][0]
     assert figures["memory_bytes"] > 1_000_000
     assert figures["cpu_seconds"] >= 0
+
+
+@BOTH
+def test_secrets_of_a_file_are_those_of_the_option_and_are_masked(place: Place) -> None:
+    secrets = {"TOKEN": "hunter22\nswordfish", "PIN": 7}
+    path = f"{place.root}/secrets.json"
+    told = {"FAULT": "tell"}
+    ok(place.run(**wanted(place, env=told, secrets=secrets)))
+    place.shell(f"printf %s {shlex.quote(json.dumps(secrets))} > {path}; chmod 600 {path}")
+    assert ok(place.run(**wanted(place, env=told, secrets_file=path)))["changed"] is False
+    assert place.facts()["environ"]["TOKEN"] == secrets["TOKEN"]
+    shown = place.module("ew_worker_info", {"name": "w", "root": place.root, "supervisor": place.supervisor, "logs": 20, "secrets_file": path})
+    lines = [each["line"] for each in ok(shown)["logs"]["0"]]
+    assert [line for line in lines if "token" in line or "pin" in line] == ["token ********", "******** pin 7"]
+    assert any(f"listening on {PORTS[0]}" in line for line in lines)
+    # Other secrets are other values; what the worker wrote is masked in a failure too.
+    place.shell(f"""printf '{{"TOKEN": "marlin-and-carp", "PIN": 7}}' > {path}""")
+    failed = place.run(**wanted(place, env={"FAULT": "tell and exit"}, secrets_file=path))
+    assert (failed["code"], failed["log"]) == ("start_failed", ["token ******** pin 7"])
+    assert "marlin" not in str(failed)
+
+
+@BOTH
+def test_a_secrets_file_that_is_missing_or_makes_no_sense(place: Place) -> None:
+    path = f"{place.root}/secrets.json"
+    args = wanted(place, secrets_file=path)
+    missing = place.run(**args)
+    assert (missing["code"], missing["option"], missing["changed"]) == ("invalid_option", "secrets_file", False)
+    assert ok(place.run(check=True, **args))["batches"] == [["0"]]
+    info = place.module("ew_worker_info", {"name": "w", "root": place.root, "supervisor": place.supervisor, "secrets_file": path})
+    assert (info["code"], info["option"]) == ("invalid_option", "secrets_file")
+    for text, code in (('["hunter22"]', "invalid_option"), ("hunter22", "broken_file"), ('{"A B": "hunter22"}', "invalid_option")):
+        place.shell(f"printf %s {shlex.quote(text)} > {path}")
+        refused = place.run(**args)
+        assert (refused["code"], refused["changed"]) == (code, False)
+        assert "hunter22" not in str(refused)
+    both = place.run(**args, secrets={"A": "1"})
+    assert "mutually exclusive" in both["msg"]
 
 
 @BOTH

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, t.Any] = {
     "user": None,
     "env": None,
     "secrets": None,
+    "secrets_file": None,
     "restart": None,
     "stop_timeout": 10,
     "limits": None,
