@@ -215,6 +215,7 @@ options:
     description:
       - What runs the instances.
       - V(auto) takes the one that the worker has on this host already, else systemd where it runs and the module runs as root, else supervisord.
+      - Where the worker has one already, the other one is refused.
     type: str
     choices: [auto, systemd, supervisord]
     default: auto
@@ -397,7 +398,8 @@ elapsed:
 code:
   description:
     - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (somebody else listens on a wanted port),
-      V(foreign_unit) (a unit of this name is not of this worker), V(stale_unit) (a process runs with other values than its files have) or V(invalid_option).
+      V(other_supervisor) (the worker is under another supervisor), V(foreign_unit) (a unit of this name is not of this worker),
+      V(stale_unit) (a process runs with other values than its files have) or V(invalid_option).
   returned: on failure
   type: str
   sample: start_failed

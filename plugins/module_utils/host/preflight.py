@@ -20,8 +20,8 @@ import sys
 import typing as t
 import urllib.parse
 
-from .. import names
-from ..errors import OptionError
+from .. import names, supervisors
+from ..errors import OptionError, WorkerError
 from ..instances import instance_of
 from ..layout import Layout
 from ..redact import redact
@@ -75,11 +75,12 @@ def look(run_version: t.Callable[[], t.Optional[int]]) -> Host:
 
 
 def choose_supervisor(wish: Wish, host: Host) -> str:
-    """The supervisor that ``auto`` means here: systemd where it runs and this user may use its scope."""
-    if wish.supervisor != "auto":
-        return wish.supervisor
-    usable = host.systemd_version is not None and (wish.scope == "user" or host.uid == 0)
-    return "systemd" if usable else "supervisord"
+    """The supervisor that is meant here."""
+    return supervisors.chosen(wish.supervisor, _installed(wish), host.systemd_version is not None and host.uid == 0)
+
+
+def _installed(wish: Wish) -> tuple[str, ...]:
+    return supervisors.installed(Layout(wish.root).worker(wish.name))
 
 
 def check_platform(wish: Wish, host: Host) -> list[Finding]:
@@ -98,6 +99,10 @@ def check_platform(wish: Wish, host: Host) -> list[Finding]:
         )
     if wish.supervisor == "systemd" and host.systemd_version is None:
         findings.append(Finding("no_systemd", "worker_supervisor is systemd, and systemd does not run on this host.", "Set worker_supervisor: supervisord."))
+    try:
+        supervisors.refuse_other(wish.name, wish.supervisor, _installed(wish))
+    except WorkerError as error:
+        findings.append(Finding(error.code, error.message, error.remedy))
     if choose_supervisor(wish, host) == "systemd" and wish.scope == "system" and host.uid != 0:
         findings.append(Finding("not_root", "Units of the system need root.", "Set become: true, or worker_scope: user."))
     return findings

@@ -2,13 +2,14 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Which supervisor a worker has on this host."""
+"""The supervisor of a worker on this host, ready to use."""
 
 from __future__ import annotations
 
 import os
 import typing as t
 
+from .. import supervisors
 from ..errors import OptionError, WorkerError
 from ..layout import WorkerLayout
 from . import options
@@ -18,16 +19,15 @@ from .systemd import Systemd
 
 
 def choose(params: options.Params, layout: WorkerLayout) -> Supervisor:
-    """The supervisor of option supervisor. ``auto``: the one that the worker has already, else systemd where root finds it.
+    """The supervisor that option supervisor means.
 
-    Raises OptionError for what that supervisor cannot do, WorkerError ``no_systemd`` or ``not_root``.
+    Raises OptionError for what that supervisor cannot do, WorkerError ``other_supervisor``, ``no_systemd`` or ``not_root``.
     """
-    kind = params["supervisor"]
     booted = os.path.isdir("/run/systemd/system")
-    if kind == "auto":
-        has_supervisord = os.path.exists(os.path.join(layout.supervisord, "supervisord.conf"))
-        kind = "systemd" if booted and os.geteuid() == 0 and not has_supervisord else "supervisord"
-    if kind == "supervisord":
+    installed = supervisors.installed(layout)
+    supervisors.refuse_other(layout.name, params["supervisor"], installed)
+    kind = supervisors.chosen(params["supervisor"], installed, booted and os.geteuid() == 0)
+    if kind == supervisors.SUPERVISORD:
         options.refuse_under_supervisord(params)
         return Supervisord(layout)
     return _systemd(params, layout, booted)

@@ -18,11 +18,11 @@ from ..instances import WORKER
 from ..layout import WorkerLayout
 from ..redact import MASK, redact
 from ..run import Completed, check, clean_environment, run
+from ..supervisors import UNIT_DIRECTORY
 from . import journal, systemd_show, systemd_units
 from .base import number_in, read_files, remove_files
 from .model import File, Found, FoundShared, Instance, LogLine, Spec, Stamp
 
-UNIT_DIRECTORY = "/etc/systemd/system"
 _UNIT_IN_CGROUP = re.compile(r"/([^/@]+)@([^/@]+)\.service(?:/|$)")
 _CALL_TIMEOUT = 120.0
 

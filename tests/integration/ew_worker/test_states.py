@@ -358,6 +358,19 @@ def test_two_workers_on_one_host_do_not_see_each_other(place: Place) -> None:
 
 
 @BOTH
+def test_a_worker_keeps_its_supervisor(place: Place) -> None:
+    ok(place.run(**wanted(place)))
+    pid = place.info()["0"]["pid"]
+    other = "systemd" if place.supervisor == "supervisord" else "supervisord"
+    for state, given in (("started", wanted(place)), ("started", {}), ("stopped", {}), ("absent", {})):
+        refused = place.run(state, supervisor=other, **given)
+        assert (refused["code"], refused["installed"], refused["changed"]) == ("other_supervisor", place.supervisor, False)
+    kept = ok(place.run(supervisor="auto", **wanted(place)))
+    assert (kept["supervisor"], kept["changed"]) == (place.supervisor, False)
+    assert place.info(supervisor="auto")["0"]["pid"] == pid
+
+
+@BOTH
 def test_logs_have_times(place: Place) -> None:
     ok(place.run(**wanted(place, count=2)))
     result = ok(place.module("ew_worker_info", {"name": "w", "root": place.root, "supervisor": place.supervisor, "logs": 5}))
