@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Adds what only the controller knows: the worker directory, who this run is, and whether the holder of a lease is dead."""
+"""Adds what only the controller knows: the worker directory, hooks, bad settings, who this run is, and whether the holder of a lease is dead."""
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
+from ansible_collections.ew_ai.worker.plugins.plugin_utils import preflight
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.run_identity import is_dead, this_run
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.source import inspect_source
 
@@ -23,20 +24,49 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
-        """The module's result, with ``run`` where a lease was asked for and ``started_at`` (epoch seconds)."""
+        """The module's result, with ``run`` where the lease was taken."""
         result = super().run(tmp, task_vars)
-        started_at = time.time()
-        arguments = dict(self._task.args)
-        lease = this_run(str(arguments.pop("verb", "deploy")))
-        arguments["lease"] = lease
-        # The host has no use for these, and an address in them may hold a password.
-        source, requirements_file, ignore = arguments.pop("source", None), arguments.pop("requirements_file", "requirements.txt"), arguments.pop("ignore", None)
-        if source is not None:
-            arguments["controller_findings"] = inspect_source(str(source), str(requirements_file), list(ignore or [])).findings()
+        given = dict(self._task.args)
+        lease = this_run(str(given.pop("verb", "deploy")))
+        arguments = {**self._judged(given), "lease": lease}
         found = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         holder = found.get("holder")
         if found.get("code") == "leased" and isinstance(holder, dict) and is_dead(holder):
             arguments["over_from"] = holder["run"]
             found = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
         taken = {"run": lease["run"]} if found.get("lease") else {}
-        return {**result, **found, **taken, "started_at": started_at}
+        return {**result, **found, **taken}
+
+    def _judged(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The module's options: findings in the place of what they are about. The host has no use for it, and secrets and passwords may be in it."""
+        source, requirements_file, ignore = given.pop("source", None), given.pop("requirements_file", "requirements.txt"), given.pop("ignore", None)
+        settings, environment, health = given.pop("settings", None), given.pop("environment_settings", None), given.pop("health_settings", None)
+        findings, under_supervisord = preflight.settings_findings(settings) if settings is not None else ([], [])
+        findings += preflight.secrets_findings(given.pop("secrets", None) or {})
+        findings += preflight.environment_findings(environment) if environment is not None else []
+        findings += preflight.health_findings(health) if health is not None else []
+        findings += preflight.asker_findings(str(given.pop("asker", "")), str((health or {}).get("protocol", "")))
+        findings += preflight.hook_findings(given.pop("hooks", None) or {}, self._find_hook, self._load_hook)
+        wanted: dict[str, t.Any] = {"deploys": source is not None}
+        if source is not None:
+            found = inspect_source(str(source), str(requirements_file), list(ignore or []))
+            findings += found.findings()
+            asks_pip = found.requirements is not None or (environment or {}).get("pip")
+            wanted["needs_own_index"] = bool(asks_pip) and not (environment or {}).get("index_url")
+        if environment is not None:
+            wanted["environment_name"] = environment.get("name")
+            wanted["channels"] = preflight.askable_channels(environment)
+        for name in ("user", "bind_to_unit"):
+            wanted[name] = (settings or {}).get(name)
+        addresses = [strip_credentials(str(each)) for each in given.get("addresses") or [] if each]
+        return {**given, "addresses": addresses, "wanted": wanted, "controller_findings": findings, "supervisord_findings": under_supervisord}
+
+    def _find_hook(self, name: str) -> str:
+        """Where include_tasks in the role looks for the file."""
+        role = getattr(self._task, "_role", None)
+        path = self._loader.path_dwim_relative(role._role_path, "tasks", name, is_role=True) if role is not None else self._loader.path_dwim(name)
+        return str(path)
+
+    def _load_hook(self, path: str) -> t.Any:
+        # Not kept: include_tasks loads it as templates.
+        return self._loader.load_from_file(path, cache="none")

@@ -52,13 +52,38 @@ options:
     description: The address that the instances will listen on.
     type: str
     default: 127.0.0.1
+  settings:
+    description:
+      - The options that M(ew_ai.worker.ew_worker) will get. What it would refuse is found on the controller, before anything is built.
+    type: dict
+  environment_settings:
+    description:
+      - The options that M(ew_ai.worker.conda_env) will get, as O(settings), requirement files left out.
+      - Its C(channels) are asked where neither a generation nor an environment of its C(name) is there yet. With requirements pip's own
+        index on the host is asked then, too; that it does not answer is a warning.
+    type: dict
+  health_settings:
+    description: The options that M(ew_ai.worker.grpc_health) will get, as O(settings), C(targets) left out.
+    type: dict
+  secrets:
+    description: The secret variables of the instances. They are looked at on the controller and not sent.
+    type: dict
+  hooks:
+    description:
+      - Task files by hook, such as C(before_instances). Refused are hooks that no stage has and files that are not there or hold no tasks.
+      - A relative path is looked for as C(include_tasks) does in a role, at last beside the playbook.
+    type: dict
+  asker:
+    description: Who will ask for the health over the network. V(controller) needs grpcio there; of others nothing is known beforehand.
+    type: str
+    default: ""
   supervisor:
-    description: The supervisor wanted. V(auto) takes systemd where it runs and may be used, else supervisord.
+    description: The supervisor wanted. V(auto) takes the one that the worker has, else systemd where it runs and may be used, else supervisord.
     type: str
     choices: [auto, systemd, supervisord]
     default: auto
   scope:
-    description: Whose systemd.
+    description: Whose systemd. V(user) is refused, for it is not supported yet.
     type: str
     choices: [system, user]
     default: system
@@ -68,11 +93,13 @@ options:
     elements: str
     default: []
   minimum_disk_mb:
-    description: Free space that must be there, in MB.
+    description: Free space that a deploy needs, in MB.
     type: int
     default: 1000
   addresses:
-    description: Addresses that packages may be fetched from; tried when nothing is deployed yet.
+    description:
+      - Package indexes. They are asked where neither a generation nor an environment is there yet; what answers at all will do.
+      - Credentials in them are neither sent nor told.
     type: list
     elements: str
     default: []
@@ -133,6 +160,39 @@ options:
     type: list
     elements: dict
     default: []
+  supervisord_findings:
+    description: What the action plugin found that counts where the supervisor is supervisord.
+    type: list
+    elements: dict
+    default: []
+  wanted:
+    description: What the action plugin took from the other options.
+    type: dict
+    suboptions:
+      deploys:
+        description:
+          - Whether anything will be installed, which is where O(source) is given. Room, the root's file system and the means to make virtual
+            environments are looked at only then.
+        type: bool
+        default: true
+      needs_own_index:
+        description: Whether there are requirements for pip, and no index in the options for them.
+        type: bool
+        default: false
+      channels:
+        description: Names or addresses of channels to ask.
+        type: list
+        elements: str
+        default: []
+      environment_name:
+        description: Name of the environment.
+        type: str
+      user:
+        description: Account of the instances.
+        type: str
+      bind_to_unit:
+        description: Unit that the worker is to follow.
+        type: str
 seealso:
   - module: ew_ai.worker.worker_generation
 """
@@ -144,6 +204,8 @@ EXAMPLES = r"""
     name: ew-worker
     source: ./worker
     ports: [50051, 50052]
+    hooks:
+      before_instances: ["{{ inventory_dir }}/drain.yml"]
 """
 
 RETURN = r"""
@@ -157,9 +219,35 @@ elapsed:
   type: float
   returned: always
 facts:
-  description: What the host is, with C(supervisor), C(systemd_version), C(python_version), C(uid), C(users_missing) and C(active_generation).
+  description: What the host is.
   type: dict
   returned: always
+  contains:
+    supervisor:
+      description: The supervisor, V(systemd) or V(supervisord).
+      type: str
+    systemd_version:
+      description: Version of systemd, or null where it does not run.
+      type: int
+    python:
+      description: The interpreter that ran the module.
+      type: str
+    python_version:
+      description: Its version.
+      type: str
+    uid:
+      description: User id that the module ran under.
+      type: int
+    users_missing:
+      description: Those of O(accounts) that do not exist.
+      type: list
+      elements: str
+    active_generation:
+      description: Number of the active generation, or null before the first deploy.
+      type: int
+    active_environment:
+      description: Prefix of its environment, or null.
+      type: str
 failures:
   description: Everything that stands in the way, each with C(check), C(msg) and C(remedy).
   type: list
@@ -169,6 +257,14 @@ lease:
   description: The lease that was taken, or null.
   type: dict
   returned: always
+run:
+  description: Names this run of ansible-playbook, which has the lease.
+  type: str
+  returned: where the lease was taken
+holder:
+  description: Who has the lease, as in O(lease), with C(expires_at) in seconds since the epoch.
+  type: dict
+  returned: failure with RV(code=leased)
 code:
   description: V(preflight), or the check's own word where only one failed.
   type: str
@@ -180,6 +276,8 @@ remedy:
 """
 
 import dataclasses
+import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -187,10 +285,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine, pip_settings
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.place import Place
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.prefixes import find
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
 from ansible_collections.ew_ai.worker.plugins.module_utils.host import preflight
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Finding, Host, Wanted
+from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
 
 EMPTY: dict[str, t.Any] = {"facts": {}, "failures": [], "lease": None}
@@ -202,6 +306,14 @@ LEASE: dict[str, t.Any] = {
     "pid": {"type": "int", "required": True},
     "start_ticks": {"type": "int", "default": 0},
     "verb": {"type": "str", "required": True},
+}
+WANTED: dict[str, t.Any] = {
+    "deploys": {"type": "bool", "default": True},
+    "needs_own_index": {"type": "bool", "default": False},
+    "channels": {"type": "list", "elements": "str", "default": []},
+    "environment_name": {"type": "str"},
+    "user": {"type": "str"},
+    "bind_to_unit": {"type": "str"},
 }
 
 
@@ -215,6 +327,16 @@ def systemd_version() -> t.Optional[int]:
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
 
 
+def has_unit(name: str) -> bool:
+    """Whether systemd knows the unit; where it does not tell, ew_worker finds out."""
+    try:
+        command = ["systemctl", "show", "--property", "LoadState", "--value", "--", name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    return done.returncode != 0 or done.stdout.strip() != "not-found"
+
+
 def raise_for(findings: list[dict[str, t.Any]], result: dict[str, t.Any]) -> None:
     """Raise WorkerError with every finding; a single one keeps its own code."""
     if not findings:
@@ -224,14 +346,14 @@ def raise_for(findings: list[dict[str, t.Any]], result: dict[str, t.Any]) -> Non
         raise WorkerError(only["check"], only["msg"], only["remedy"], **{**result, "failures": findings})
     lines = "\n".join(f"  {number}. {each['msg']} {each['remedy']}" for number, each in enumerate(findings, 1))
     raise WorkerError(
-        "preflight", f"{len(findings)} things stand in the way:\n{lines}", "Mend them and run the same command again.", **{**result, "failures": findings}
+        "preflight", f"{len(findings)} things stand in the way:\n{lines}", "Fix them and run the same command again.", **{**result, "failures": findings}
     )
 
 
-def inspect(options: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
-    """(facts, findings) about this host."""
-    host = preflight.look(systemd_version)
-    wish = preflight.Wish(
+def wanted_of(options: t.Mapping[str, t.Any]) -> Wanted:
+    """What the run wants of this host."""
+    wanted = options["wanted"]
+    return Wanted(
         options["root"],
         options["name"],
         tuple(options["ports"] or ()),
@@ -239,33 +361,75 @@ def inspect(options: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], list[dict
         options["supervisor"],
         options["scope"],
         options["minimum_disk_mb"],
-        tuple(options["addresses"]),
-        options["offline"],
+        wanted["user"] or "",
+        wanted["deploys"],
+        wanted["bind_to_unit"] or "",
     )
-    unnamed = preflight.check_names(wish)
-    findings = preflight.check_platform(wish, host) + unnamed + preflight.check_ports(wish) + preflight.check_venv(wish, host)
+
+
+def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+    """(facts, findings) about this host."""
+    host = preflight.look(systemd_version)
+    wanted = wanted_of(options)
+    unnamed = preflight.check_names(wanted)
+    findings = preflight.check_platform(wanted, host) + unnamed + preflight.check_ports(wanted) + preflight.check_venv(wanted, host)
+    findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, has_unit)
     if options["ports"] is not None:
-        findings += preflight.check_instances(options["instances"], wish.ports)
+        findings += preflight.check_instances(options["instances"], wanted.ports)
     if not unnamed:
-        findings += preflight.check_root(wish, host.uid)
-    active = states.active(store.load(wish.root, wish.name)) if not unnamed else None
-    if active is None:
-        findings += preflight.check_addresses(wish)
-    facts = {
-        "supervisor": preflight.choose_supervisor(wish, host),
+        findings += preflight.check_root(wanted, host.uid)
+    active = states.active(store.load(wanted.root, wanted.name)) if not unnamed else None
+    if active is None and wanted.deploys and not unnamed and not options["offline"]:
+        findings += sources_findings(options, warn)
+    facts = facts_of(wanted, host, active)
+    facts["users_missing"] = preflight.missing_users(options["accounts"])
+    supervisord = options["supervisord_findings"] if facts["supervisor"] == "supervisord" else []
+    return facts, [*supervisord, *map(dataclasses.asdict, findings)]
+
+
+def facts_of(wanted: Wanted, host: Host, active: t.Optional[states.Record]) -> dict[str, t.Any]:
+    """What the later stages go by."""
+    return {
+        "supervisor": preflight.choose_supervisor(wanted, host),
         "systemd_version": host.systemd_version,
         "python": sys.executable,
         "python_version": ".".join(str(part) for part in host.python_version),
         "uid": host.uid,
-        "users_missing": preflight.missing_users(options["accounts"]),
         "active_generation": active["number"] if active else None,
+        "active_environment": active["environment"]["prefix"] if active else None,
     }
-    return facts, [dataclasses.asdict(each) for each in findings]
 
 
-def work(options: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
+def sources_findings(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> list[Finding]:
+    """Channels and indexes that do not answer, where nothing is deployed and no environment is there: then something must be fetched.
+
+    Requirements may well be met by the channels alone: that pip's own index does not answer is only a warning.
+    """
+    wanted = options["wanted"]
+    try:
+        place = Place(options["root"], Layout(options["root"]).cache, wanted["environment_name"])
+        if wanted["environment_name"] and any(each.state == "complete" for each in find(place)):
+            return []
+        own = own_indexes() if wanted["needs_own_index"] else []
+    except WorkerError as error:
+        return [Finding(error.code, error.message, error.remedy)]
+    channels, indexes = ([strip_credentials(each) for each in listed] for listed in (wanted["channels"], [*options["addresses"], *own]))
+    found = preflight.check_sources(channels, indexes)
+    doubtful = [each for each in found if each.details["address"] in map(strip_credentials, own)]
+    for each in doubtful:
+        warn(f"{each.msg} {each.remedy}")
+    return [each for each in found if each not in doubtful]
+
+
+def own_indexes() -> list[str]:
+    """The indexes of pip's own settings on this host."""
+    settings = combine(pip_settings(os.environ, str(pathlib.Path.home())), None, (), ())
+    return [] if settings.no_index else [each for each in (settings.index_url, *settings.extra_index_urls) if each]
+
+
+def work(options: t.Mapping[str, t.Any], check_mode: bool, warn: t.Callable[[str], None]) -> dict[str, t.Any]:
     """Look, fail with everything found, else take the lease."""
-    facts, findings = inspect(options)
+    facts, findings = inspect(options, warn)
     result: dict[str, t.Any] = {"facts": facts, "failures": []}
     raise_for([*options["controller_findings"], *findings], result)
     if options["lease"] is None or check_mode:
@@ -288,6 +452,12 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int"},
             "instances": {"type": "list", "elements": "str", "default": []},
             "bind": {"type": "str", "default": "127.0.0.1"},
+            "settings": {"type": "dict"},
+            "environment_settings": {"type": "dict"},
+            "health_settings": {"type": "dict"},
+            "secrets": {"type": "dict", "no_log": True},
+            "hooks": {"type": "dict"},
+            "asker": {"type": "str", "default": ""},
             "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
             "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
             "accounts": {"type": "list", "elements": "str", "default": []},
@@ -300,10 +470,12 @@ def main() -> None:
             "take_lease": {"type": "bool", "default": False},
             "over_from": {"type": "str", "default": ""},
             "controller_findings": {"type": "list", "elements": "dict", "default": []},
+            "supervisord_findings": {"type": "list", "elements": "dict", "default": []},
+            "wanted": {"type": "dict", "options": WANTED, "apply_defaults": True},
         },
         supports_check_mode=True,
     )
-    run_module(module, lambda: work(module.params, module.check_mode), EMPTY)
+    run_module(module, lambda: work(module.params, module.check_mode, module.warn), EMPTY)
 
 
 if __name__ == "__main__":

@@ -48,45 +48,16 @@ def test_hooks_are_run_in_the_order_of_the_stages(place: Place, tmp_path: pathli
     assert [line.split()[0] for line in witness.read_text().splitlines()] == list(HOOKS)
 
 
-def test_a_hook_that_fails_is_told_by_its_name_and_leaves_no_lease(place: Place, tmp_path: pathlib.Path) -> None:
-    hook = tmp_path / "drain.yml"
-    hook.write_text("- name: Ask the balancer\n  ansible.builtin.fail:\n    msg: the balancer says no\n")
-    worker = place.worker()
-    worker.deploy()
-    before = worker.ask()
-    run = worker.run("deploy", worker_hooks={"before_instances": [str(hook)]}, worker_env={"GREETING": "hello"})
-    assert (run.failure["stage"], run.failure["message"]) == ("instances", "The hook before_instances failed: the balancer says no")
-    assert run.failure["restored"] == "Nothing that serves was touched."
-    assert worker.ask()["pid"] == before["pid"]
-    assert not (worker.home / "lease.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("hooks", "said"),
-    [
-        ({"after_instance": ["{file}"]}, "after_instance"),
-        ({"before_health": ["{file}.missing"]}, "before_health"),
-        ({"before_health": "{file}"}, "before_health"),
-    ],
-)
-def test_hooks_that_could_not_run_are_told_before_anything_is_done(clean_place: Place, tmp_path: pathlib.Path, hooks: Data, said: str) -> None:
-    file = tmp_path / "hook.yml"
-    file.write_text("- ansible.builtin.debug:\n")
-    given = json.loads(json.dumps(hooks).replace("{file}", str(file)))
-    run = clean_place.worker(worker_hooks=given).run("deploy")
-    assert run.failure["stage"] == "preflight"
-    assert said in run.failure["message"]
-    assert left_in(clean_place.data) == []
-
-
-def test_hooks_before_a_stage_run_only_where_the_run_goes_on_to_it(clean_place: Place, tmp_path: pathlib.Path) -> None:
-    witness = tmp_path / "witness"
-    for name in ("after_preflight", "before_toolchain"):
-        (tmp_path / f"{name}.yml").write_text(f"- name: Write down that {name} was here\n  ansible.builtin.shell: echo {name} >> {witness}\n")
-    worker = clean_place.worker(worker_hooks={name: [str(tmp_path / f"{name}.yml")] for name in ("after_preflight", "before_toolchain")})
-    done = play(worker, "--tags", "worker_preflight")
-    assert done.returncode == 0, done.stdout
-    assert witness.read_text().split() == ["after_preflight"]
+def test_what_a_later_stage_would_refuse_is_told_before_the_first(clean_place: Place) -> None:
+    """Hooks that are not there, and settings: nothing is built, no lease is kept."""
+    worker = clean_place.worker(worker_hooks={"after_health": ["gone.yml"], "befor_release": []}, worker_limits={"memory": "1G"})
+    run = worker.run("deploy")
+    assert (run.failure["code"], run.failure["stage"], run.changed) == ("preflight", "preflight", 0)
+    message = run.failure["message"]
+    assert [
+        word for word in ("gone.yml", "{{ inventory_dir }}", "'befor_release'", "worker_limits.memory", "supervisord cannot do this") if word not in message
+    ] == []
+    assert not clean_place.root.exists()
 
 
 def test_tag_of_a_stage_goes_as_far_as_that_stage(clean_place: Place) -> None:

@@ -561,7 +561,10 @@ def test_two_runs_at_once_one_gets_the_lease(tmp_path: pathlib.Path) -> None:
     [
         ({"root": "relative/root"}, "invalid_root"),
         ({"addresses": ["http://127.0.0.1:9/simple"]}, "index_unreachable"),
-        ({"addresses": ["file:///nowhere/at/all"]}, "channel_unreachable"),
+        ({"wanted": {"channels": ["file:///nowhere/at/all"]}}, "channel_unreachable"),
+        ({"wanted": {"channels": ["http://127.0.0.1:9/channel"]}}, "channel_unreachable"),
+        ({"scope": "user"}, "invalid_option"),
+        ({"supervisor": "supervisord", "supervisord_findings": [{"check": "invalid_option", "msg": "x", "remedy": "y"}]}, "invalid_option"),
         ({"minimum_disk_mb": 10**9}, "disk_full"),
     ],
 )
@@ -596,6 +599,48 @@ def test_the_logins_umask_does_not_count(tmp_path: pathlib.Path, umask: int) -> 
     modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in (tmp_path / "root").rglob("*") if path.is_dir()}
     assert modes == dict.fromkeys(("root/workers", f"root/workers/{NAME}", "root/locks"), 0o755)
     assert (tmp_path / "root").stat().st_mode & 0o777 == 0o755
+
+
+def test_work_on_what_is_deployed_needs_no_room(tmp_path: pathlib.Path) -> None:
+    """A worker can be stopped on a disk that is full."""
+    assert preflight(tmp_path, minimum_disk_mb=10**9)["code"] == "disk_full"
+    found = preflight(tmp_path, minimum_disk_mb=10**9, wanted={"deploys": False})
+    assert not found.get("failed"), found
+
+
+def test_nobody_is_asked_where_something_is_deployed(tmp_path: pathlib.Path) -> None:
+    silent: dict[str, t.Any] = {"addresses": ["http://127.0.0.1:9/simple"], "wanted": {"channels": ["file:///nowhere"], "environment_name": "ew_ai_worker"}}
+    found = preflight(tmp_path, **silent)
+    assert [each["check"] for each in found["failures"]] == ["channel_unreachable", "index_unreachable"]
+    for more in ({"offline": True}, {"wanted": {**silent["wanted"], "deploys": False}}):
+        assert not preflight(tmp_path, **{**silent, **more}).get("failed")
+    serving = built(tmp_path, 1)
+    assert not preflight(tmp_path, **silent).get("failed"), "an environment of that name is there"
+    options = wanted(tmp_path, "r1")
+    options["conda_environment"]["prefix"] = str(serving)
+    number = call(tmp_path, **options)["generation"]
+    call(tmp_path, state="finished", generation=number, verdict="healthy")
+    facts = preflight(tmp_path, **{**silent, "wanted": {**silent["wanted"], "environment_name": "other"}})["facts"]
+    assert (facts["active_generation"], facts["active_environment"]) == (1, str(serving))
+
+
+def test_pips_own_index_is_asked_where_requirements_may_need_it(tmp_path: pathlib.Path) -> None:
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text("[global]\nindex-url = http://reader:geheim4711@127.0.0.1:9/simple\n")
+    options = {"root": str(tmp_path / "root"), "name": NAME, "minimum_disk_mb": 1}
+    environ = {"PIP_CONFIG_FILE": str(configuration), "PIP_INDEX_URL": "", "PIP_EXTRA_INDEX_URL": ""}
+    assert not run_module("worker_preflight", options, environ=environ).get("failed")
+    found = run_module("worker_preflight", {**options, "wanted": {"needs_own_index": True}}, environ=environ)
+    assert not found.get("failed"), "the channels may meet the requirements"
+    assert "http://127.0.0.1:9/simple" in str(found["warnings"])
+    assert "geheim4711" not in json.dumps(found)
+    found = run_module(
+        "worker_preflight", {**options, "addresses": ["http://reader:geheim4711@localhost/simple"]}, environ={**environ, "http_proxy": "http://127.0.0.1:9"}
+    )
+    assert found["code"] == "index_unreachable"
+    assert "geheim4711" not in found["msg"]
+    configuration.write_text("[global\n")
+    assert run_module("worker_preflight", {**options, "wanted": {"needs_own_index": True}}, environ=environ)["code"] == "broken_file"
 
 
 def test_no_instance_is_no_deploy(tmp_path: pathlib.Path) -> None:

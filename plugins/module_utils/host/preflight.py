@@ -14,11 +14,9 @@ import importlib.util
 import os
 import platform
 import pwd
-import socket
 import stat
 import sys
 import typing as t
-import urllib.parse
 
 from .. import names, supervisors
 from ..errors import OptionError, WorkerError
@@ -26,10 +24,10 @@ from ..instances import instance_of
 from ..layout import Layout
 from ..redact import redact
 from ..sockets import Listener, collides, listeners
+from . import reach
 
 OLDEST_PYTHON = (3, 9)
 FREE_INODES = 20_000
-CONNECT_TIMEOUT = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +41,12 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wish:
-    """What a deploy wants of the host. addresses: URLs that must take a connection because something will be fetched."""
+class Wanted:
+    """What a run wants of the host.
+
+    user: the account of the instances, empty for whoever runs this. deploys: whether anything is installed; else the run works on
+    what is deployed already. bind_to_unit: the unit that the worker is to follow, or empty.
+    """
 
     root: str
     name: str
@@ -53,8 +55,9 @@ class Wish:
     supervisor: str
     scope: str
     minimum_disk_mb: int
-    addresses: tuple[str, ...]
-    offline: bool
+    user: str = ""
+    deploys: bool = True
+    bind_to_unit: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,16 +77,15 @@ def look(run_version: t.Callable[[], t.Optional[int]]) -> Host:
     return Host(platform.system(), sys.version_info[:3], os.geteuid(), run_version() if booted else None, importlib.util.find_spec("ensurepip") is not None)
 
 
-def choose_supervisor(wish: Wish, host: Host) -> str:
-    """The supervisor that is meant here."""
-    return supervisors.chosen(wish.supervisor, _installed(wish), host.systemd_version is not None and host.uid == 0)
+def choose_supervisor(wanted: Wanted, host: Host) -> str:
+    """The supervisor that ``auto`` means here, as ew_worker takes it: the one that the worker has already, else systemd where root finds it."""
+    if wanted.supervisor != "auto":
+        return wanted.supervisor
+    has_supervisord = os.path.exists(os.path.join(Layout(wanted.root).worker(wanted.name).supervisord, "supervisord.conf"))
+    return "systemd" if host.systemd_version is not None and host.uid == 0 and not has_supervisord else "supervisord"
 
 
-def _installed(wish: Wish) -> tuple[str, ...]:
-    return supervisors.installed(Layout(wish.root).worker(wish.name))
-
-
-def check_platform(wish: Wish, host: Host) -> list[Finding]:
+def check_platform(wanted: Wanted, host: Host) -> list[Finding]:
     """Operating system, Python, supervisor, rights."""
     findings = []
     if host.system != "Linux":
@@ -97,20 +99,36 @@ def check_platform(wish: Wish, host: Host) -> list[Finding]:
                 "Install a newer one and set ansible_python_interpreter.",
             )
         )
-    if wish.supervisor == "systemd" and host.systemd_version is None:
+    if wanted.supervisor == "systemd" and host.systemd_version is None:
         findings.append(Finding("no_systemd", "worker_supervisor is systemd, and systemd does not run on this host.", "Set worker_supervisor: supervisord."))
-    try:
-        supervisors.refuse_other(wish.name, wish.supervisor, _installed(wish))
-    except WorkerError as error:
-        findings.append(Finding(error.code, error.message, error.remedy))
-    if choose_supervisor(wish, host) == "systemd" and wish.scope == "system" and host.uid != 0:
-        findings.append(Finding("not_root", "Units of the system need root.", "Set become: true, or worker_scope: user."))
+    if wanted.scope == "user":
+        remedy = "Leave worker_scope out, with become: true (systemd) or worker_supervisor: supervisord."
+        findings.append(Finding("invalid_option", "worker_scope is user, and user units are not supported yet.", remedy))
+    elif choose_supervisor(wanted, host) == "systemd" and host.uid != 0:
+        findings.append(Finding("not_root", "Units of the system need root.", "Set become: true, or worker_supervisor: supervisord."))
     return findings
 
 
-def check_names(wish: Wish) -> list[Finding]:
+def check_user(wanted: Wanted, uid: int) -> list[Finding]:
+    """Who runs the instances: only root can let somebody else do it."""
+    own = _user_name(uid)
+    if uid == 0 or wanted.user in ("", own):
+        return []
+    msg = f"worker_user is {wanted.user}, and {own} cannot run instances as somebody else."
+    return [Finding("not_root", msg, f"Set become: true, or worker_user: {own}.")]
+
+
+def check_unit(wanted: Wanted, host: Host, exists: t.Callable[[str], bool]) -> list[Finding]:
+    """The unit that the worker is to follow. exists: whether systemd knows the unit; called only where it runs."""
+    if not wanted.bind_to_unit or choose_supervisor(wanted, host) != "systemd" or host.systemd_version is None or exists(wanted.bind_to_unit):
+        return []
+    remedy = "Install it first, or correct the name: systemctl list-unit-files"
+    return [Finding("invalid_option", f"worker_bind_to_unit is {wanted.bind_to_unit}, and there is no such unit on this host.", remedy)]
+
+
+def check_names(wanted: Wanted) -> list[Finding]:
     """The names of worker and root, of which every path is made: with a finding here nothing below the root is looked at."""
-    return _refused("invalid_name", names.check_name, "worker_name", wish.name) + _refused("invalid_root", names.check_root, "worker_root", wish.root)
+    return _refused("invalid_name", names.check_name, "worker_name", wanted.name) + _refused("invalid_root", names.check_root, "worker_root", wanted.root)
 
 
 def check_instances(instances: t.Sequence[str], ports: t.Sequence[int]) -> list[Finding]:
@@ -135,19 +153,20 @@ def _refused(check: str, rule: t.Callable[[str, str], str], option: str, value: 
     return []
 
 
-def check_root(wish: Wish, uid: int) -> list[Finding]:
-    """The root: ours to write, not others' nor below what is others', executable, with room."""
-    root = wish.root.rstrip("/")
+def check_root(wanted: Wanted, uid: int) -> list[Finding]:
+    """The root: ours to write, not others' nor below what is others'; for a deploy executable and with room."""
+    root = wanted.root.rstrip("/")
     parent = nearest(root)
     findings = []
     if not os.path.isdir(parent):
         return [Finding("not_a_directory", f"worker_root {root} cannot be made: {parent} is not a directory.", "Move it away, or choose another root.")]
     if not os.access(parent, os.W_OK | os.X_OK):
-        who = pwd.getpwuid(uid).pw_name if _known(uid) else str(uid)
-        findings.append(Finding("not_writable", f"{who} may not write {parent} (worker_root is {root}).", "Set become: true, or choose another root."))
+        findings.append(
+            Finding("not_writable", f"{_user_name(uid)} may not write {parent} (worker_root is {root}).", "Set become: true, or choose another root.")
+        )
     if uid == 0:
         findings += check_owners(root)
-    return findings + check_room(root, parent, wish.minimum_disk_mb)
+    return findings + (check_room(root, parent, wanted.minimum_disk_mb) if wanted.deploys else [])
 
 
 def check_owners(root: str) -> list[Finding]:
@@ -194,11 +213,11 @@ def check_room(root: str, parent: str, minimum_disk_mb: int) -> list[Finding]:
     return findings
 
 
-def check_ports(wish: Wish) -> list[Finding]:
+def check_ports(wanted: Wanted) -> list[Finding]:
     """Ports that a process holds which is not an instance of this worker, shared ones (SO_REUSEPORT) too."""
     findings = []
-    for each in listeners(wish.ports):
-        if collides(each.address, wish.bind) and not is_ours(each, wish):
+    for each in listeners(wanted.ports):
+        if collides(each.address, wanted.bind) and not is_ours(each, wanted):
             findings.append(port_finding(each))
     return findings
 
@@ -213,54 +232,32 @@ def port_finding(listener: Listener) -> Finding:
     )
 
 
-def is_ours(listener: Listener, wish: Wish) -> bool:
+def is_ours(listener: Listener, wanted: Wanted) -> bool:
     """Whether the listener is an instance of this worker below this root; every instance carries both in its variables."""
-    return listener.pid is not None and instance_of(Layout(wish.root).worker(wish.name), listener.pid) is not None
+    if listener.pid is None:
+        return False
+    variables = environ(listener.pid) or {}
+    home = Layout(wanted.root).worker(wanted.name).home
+    return variables.get("EW_WORKER") == wanted.name and variables.get("EW_STATE_DIR", "").startswith(home + os.sep)
 
 
-def check_addresses(wish: Wish) -> list[Finding]:
-    """Channels and indexes that take no connection, directly or through the proxy in force."""
-    if wish.offline:
-        return []
-    return [finding for address in wish.addresses for finding in _check_address(address)]
+def check_sources(channels: t.Iterable[str], indexes: t.Iterable[str]) -> list[Finding]:
+    """Channels (names or addresses) and indexes that do not answer."""
+    kinds = {**{reach.Address(each): "index" for each in indexes}, **{reach.channel_address(each): "channel" for each in channels}}
+    return [
+        Finding(
+            f"{kinds[address]}_unreachable",
+            f"The {kinds[address]} {redact(address.url)} does not answer: {problem}.",
+            "Check network, proxy (worker_http_proxy) and address, or deploy offline (worker_offline).",
+            {"address": address.url},
+        )
+        for address, problem in reach.silent(kinds).items()
+    ]
 
 
-def _check_address(address: str) -> list[Finding]:
-    try:
-        return _try_address(urllib.parse.urlsplit(address), redact(address))
-    except ValueError as error:
-        return [Finding("index_unreachable", f"{redact(address)} is no address: {error}.", "Correct it.")]
-
-
-def _try_address(parts: urllib.parse.SplitResult, address: str) -> list[Finding]:
-    if parts.scheme == "file" or not parts.hostname:
-        missing = parts.scheme == "file" and not os.path.isdir(urllib.parse.unquote(parts.path))
-        return [Finding("channel_unreachable", f"{address} does not exist on this host.", "Copy it there, or name another.")] if missing else []
-    if _proxy_of(parts.scheme):
-        return []
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname, port), CONNECT_TIMEOUT).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return [
-            Finding(
-                "index_unreachable",
-                f"{parts.scheme}://{parts.hostname}:{port} does not answer: {reason}.",
-                "Check network, proxy (worker_http_proxy) and address, or deploy offline.",
-            )
-        ]
-    return []
-
-
-def _proxy_of(scheme: str) -> str:
-    names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy")
-    return next((os.environ[name] for name in names if os.environ.get(name)), "")
-
-
-def check_venv(wish: Wish, host: Host) -> list[Finding]:
+def check_venv(wanted: Wanted, host: Host) -> list[Finding]:
     """A toolchain must be made, and this Python cannot make virtual environments."""
-    if host.has_venv or os.path.isdir(Layout(wish.root).toolchain):
+    if not wanted.deploys or host.has_venv or os.path.isdir(Layout(wanted.root).toolchain):
         return []
     return [
         Finding("no_venv", f"{sys.executable} cannot make virtual environments (no ensurepip).", "Install it: apt-get install python3-venv (Debian, Ubuntu).")
@@ -285,9 +282,9 @@ def nearest(path: str) -> str:
     return path
 
 
-def _known(uid: int) -> bool:
+def _user_name(uid: int) -> str:
+    """The account, or its number where it has no name."""
     try:
-        pwd.getpwuid(uid)
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return False
-    return True
+        return str(uid)

@@ -1,0 +1,215 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the controller finds before a deploy begins: settings that the modules would refuse in a later stage, and hooks that are not there.
+
+The modules' own functions judge the settings, so that nothing is refused here that they would take. A finding is
+``{"check", "msg", "remedy"}``; no value that may be a secret is in it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import choose_backend
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import local_path, parse_requirements
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_channels, check_packages, check_python_version, strip_credentials
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_place
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.health import options as health
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.toolchain_pip import refuse_blanks
+from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import options as supervisor
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model import Instance
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.process import argv
+from ansible_collections.ew_ai.worker.plugins.modules.conda_env import argument_spec as conda_env_spec
+from ansible_collections.ew_ai.worker.plugins.modules.ew_worker import OPTIONS as EW_WORKER_SPEC
+from ansible_collections.ew_ai.worker.plugins.modules.grpc_health import ARGUMENTS as GRPC_HEALTH_SPEC
+
+Finding = dict[str, str]
+Options = t.Mapping[str, t.Any]
+Params = dict[str, t.Any]
+
+HOOKS = tuple(f"{moment}_{stage}" for stage in ("preflight", "toolchain", "release", "environment", "instances", "health") for moment in ("before", "after"))
+# Where a variable of the role is not called worker_<option>.
+_CONDA_ENV = {"name": "worker_env_name", "executable": "worker_conda_path", "file": "worker_environment_file", "timeout": "worker_environment_timeout"}
+_GRPC_HEALTH = {name: f"worker_health_{name}" for name in GRPC_HEALTH_SPEC}
+# What stands in for a refused value while the others are looked at.
+_NEUTRAL = {"instances": [], "module": "worker.main", "stop_timeout": 10, "sandbox": "standard"}
+# The stages before the one that needs them make these.
+_LATER = {"release": "/release", "python": "/environment/bin/python", "generation": 1}
+_PLACE = {"name": "ew-worker", "root": "/opt/ew_ai_worker"}
+
+
+def settings_findings(settings: Options) -> tuple[list[Finding], list[Finding]]:
+    """What ew_worker would refuse of these options: on every host, and only where the supervisor is supervisord."""
+    params, findings = _validated(EW_WORKER_SPEC, {**settings, **_PLACE}, "the instances")
+    if findings:
+        return findings, []
+    params.update(_LATER)
+    names = {name: f"worker_{name}" for name in EW_WORKER_SPEC}
+    anywhere = [*_refusals(_judge_instances, params), *_refusals(lambda each: supervisor.spec(each, Layout(_PLACE["root"]).worker(_PLACE["name"])), params)]
+    if not anywhere:
+        anywhere = _refusals(_judge_arguments, params)
+    under_supervisord = _refusals(supervisor.refuse_under_supervisord, {**params, "scope": "system"})
+    return [_finding(each, names) for each in anywhere], [_finding(each, names) for each in under_supervisord]
+
+
+def _judge_instances(params: Options) -> None:
+    try:
+        supervisor.instances(params)
+    except OptionError as error:
+        # The module itself looks at names and ports.
+        if error.details["option"] not in ("instances.name", "instances.ports"):
+            raise
+
+
+def _judge_arguments(params: Options) -> None:
+    # All instances have the same arguments.
+    argv(supervisor.spec(params, Layout(_PLACE["root"]).worker(_PLACE["name"])), Instance("0", 0, (50051,)))
+
+
+def secrets_findings(secrets: Options) -> list[Finding]:
+    """What ew_worker would refuse of the secrets; no value is told."""
+    return [
+        _finding(each, {"secrets": "worker_secrets"})
+        for each in _refusals(lambda params: supervisor.variables("secrets", params["secrets"]), {"secrets": secrets})
+    ]
+
+
+def environment_findings(settings: Options) -> list[Finding]:
+    """What conda_env would refuse of these options. Requirement files are another's matter."""
+    params, findings = _validated(conda_env_spec(), {**settings, "root": _PLACE["root"]}, "the environment")
+    if findings:
+        return findings
+    names = {name: _CONDA_ENV.get(name, f"worker_{name}") for name in params}
+    judges: list[t.Callable[[], object]] = [
+        lambda: wanted_place(params),
+        lambda: check_python_version(params["python_version"]),
+        lambda: choose_backend(params["backend"], params["executable"]),
+        *((lambda each=each: check_packages([each])) for each in params["packages"]),
+        *((lambda each=each: check_channels([each], params["allow_anaconda_defaults"])) for each in params["channels"] or []),
+        *((lambda each=each: parse_requirements([each], None, lambda path: "")) for each in params["pip"] if not local_path(each)),
+        *((lambda each=each: refuse_blanks(each, _list(params[each]))) for each in ("index_url", "extra_index_urls", "find_links")),
+    ]
+    return [_finding(error, names) for error in map(_error_of, judges) if error is not None]
+
+
+def health_findings(settings: Options) -> list[Finding]:
+    """What grpc_health would refuse of these options, which is after the move."""
+    params, findings = _validated(GRPC_HEALTH_SPEC, {**settings, "targets": [{"address": "127.0.0.1:50051"}]}, "health")
+    defaults = {name: spec.get("default") for name, spec in GRPC_HEALTH_SPEC.items()}
+    return findings or [_finding(each, _GRPC_HEALTH) for each in _refusals(health.read, params, defaults)]
+
+
+def asker_findings(asker: str, protocol: str) -> list[Finding]:
+    """Whether who asks over the network can. asker: ``controller``, or anything else of which nothing is known here."""
+    if asker != "controller" or protocol == "tcp" or importlib.util.find_spec("grpc") is not None:
+        return []
+    remedy = f"Install it ({sys.executable} -m pip install grpcio), or let a host of the group 'gateways' ask, or set worker_health_from: none."
+    return [_of("missing_library", f"The controller asks for the health over the network (worker_health_from), and {sys.executable} has no grpcio.", remedy)]
+
+
+def hook_findings(hooks: t.Any, find: t.Callable[[str], str], load: t.Callable[[str], t.Any]) -> list[Finding]:
+    """Hooks that no stage has, and files that are not there or hold no tasks.
+
+    find: the path at which a file is looked for, as include_tasks does. load: a file's data; raises AnsibleError.
+    """
+    if not isinstance(hooks, dict):
+        return [_of("invalid_hooks", "worker_hooks holds no lists of files by hook.", "Write it as {before_instances: [drain.yml]}.")]
+    findings = []
+    for hook, files in hooks.items():
+        if hook not in HOOKS:
+            findings.append(_of("invalid_hooks", f"worker_hooks has {hook!r}, which no stage has.", f"Use one of: {', '.join(HOOKS)}."))
+        elif not isinstance(files, list) or not all(isinstance(each, str) for each in files):
+            findings.append(_of("invalid_hooks", f"worker_hooks.{hook} is no list of files.", f"Write it as {{{hook}: [tasks.yml]}}."))
+        else:
+            findings += [finding for each in files for finding in _hook_file(hook, each, find(each), load)]
+    return findings
+
+
+def _hook_file(hook: str, name: str, path: str, load: t.Callable[[str], t.Any]) -> list[Finding]:
+    if not os.path.isfile(path):
+        text = f"worker_hooks.{hook} names {name}, and there is no such file on the controller (looked for at {path})."
+        return [_of("invalid_hooks", text, "Write the whole path, such as {{ inventory_dir }}/" + f"{os.path.basename(name)}.")]
+    try:
+        tasks = load(path)
+    except AnsibleError as error:
+        return [_of("invalid_hooks", f"worker_hooks.{hook} names {path}, which cannot be read: {' '.join(str(error).split())}", "Correct it.")]
+    if tasks is not None and not isinstance(tasks, list):
+        return [_of("invalid_hooks", f"worker_hooks.{hook} names {path}, which is no list of tasks.", "Write tasks alone into it, without a play.")]
+    return []
+
+
+def askable_channels(settings: Options) -> list[str]:
+    """The channels as names or addresses, without credentials; only those that conda_env would take."""
+
+    def fits(channel: str) -> bool:
+        return _error_of(lambda: check_channels([channel], True)) is None
+
+    fitting = [each for each in _list(settings.get("channels")) if fits(each)]
+    return [strip_credentials(each) for each in check_channels(fitting, True)]
+
+
+def _validated(spec: Options, settings: Options, what: str) -> tuple[Params, list[Finding]]:
+    """The options with the types that the module would give them, or what it would say of them."""
+    result = ArgumentSpecValidator(dict(spec)).validate(dict(settings))
+    remedy = "Correct it: ansible-doc --type role ew_ai.worker.worker lists all variables."
+    messages = [strip_credentials(text).rstrip(".") for text in result.error_messages]
+    return dict(result.validated_parameters), [_of("invalid_option", f"A setting of {what} is refused: {text}.", remedy) for text in messages]
+
+
+def _refusals(judge: t.Callable[[Params], object], params: Options, neutral: Options = _NEUTRAL) -> list[WorkerError]:
+    """Everything that ``judge`` refuses, which raises only the first: with each refused value out of the way it is asked again."""
+    found: list[WorkerError] = []
+    left = dict(params)
+    tried: set[str] = set()
+    while True:
+        error = _error_of(lambda: judge(left))
+        if error is None:
+            return found
+        option = str(error.details.get("option", ""))
+        name, _dot, key = option.partition(".")
+        if option not in tried:
+            found.append(error)
+        if key and option not in tried and isinstance(left.get(name), dict):
+            left[name] = {**left[name], key: None}
+        elif name in left and name not in tried:
+            left[name] = neutral.get(name)
+            tried.add(name)
+        else:
+            return found
+        tried.add(option)
+
+
+def _error_of(judge: t.Callable[[], object]) -> t.Optional[WorkerError]:
+    try:
+        judge()
+    except WorkerError as error:
+        return error
+    return None
+
+
+def _finding(error: WorkerError, names: t.Mapping[str, str]) -> Finding:
+    """In the words of the role, whose user does not know the module's options."""
+
+    def variable(match: re.Match[str]) -> str:
+        return f"{names.get(match[1], match[1])}{match[2]}"
+
+    return _of(error.code, re.sub(r"^Option '(\w+)([.\w]*)'", variable, error.message), error.remedy)
+
+
+def _of(check: str, msg: str, remedy: str) -> Finding:
+    return {"check": check, "msg": msg, "remedy": remedy}
+
+
+def _list(value: t.Any) -> list[t.Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
