@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``worker_generation``, ``worker_generation_info`` and ``worker_preflight`` over a real root."""
+"""``worker_generation`` and ``worker_generation_info`` over a real root."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import contextlib
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
-import threading
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -503,77 +501,6 @@ def test_rollback_to_what_failed_must_be_insisted_on(tmp_path: pathlib.Path, for
     assert info(tmp_path, rollback_to="7")["code"] == "unknown_generation"
 
 
-def preflight(root: pathlib.Path, **options: t.Any) -> dict[str, t.Any]:
-    """What worker_preflight says."""
-    return run_module("worker_preflight", {"root": str(root), "name": NAME, "minimum_disk_mb": 1, **options})
-
-
-def test_every_obstacle_is_told_at_once(tmp_path: pathlib.Path) -> None:
-    found = preflight(tmp_path / "with blank", supervisor="systemd", minimum_disk_mb=10**9)
-    checks = [each["check"] for each in found["failures"]]
-    assert found["code"] == "preflight"
-    assert "invalid_root" in checks
-    assert len(checks) >= 2
-    assert all(each["remedy"] for each in found["failures"])
-
-
-def test_port_of_a_foreign_process_is_told_with_pid_and_command_though_it_is_shared(tmp_path: pathlib.Path) -> None:
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        one.bind(("127.0.0.1", 0))
-        other.bind(one.getsockname())
-        one.listen()
-        other.listen()
-        port = one.getsockname()[1]
-        found = preflight(tmp_path, ports=[port])
-    assert {each["check"] for each in found["failures"]} == {"port_in_use"}
-    # The test's own process, whatever runs it.
-    assert f"pid {os.getpid()} ({sys.executable} " in found["msg"]
-    assert {each["details"]["pid"] for each in found["failures"]} == {os.getpid()}
-
-
-@pytest.mark.parametrize(("home", "codes"), [("workers/ew-worker", []), ("elsewhere/workers/ew-worker", ["port_in_use"])])
-def test_instance_of_the_same_name_below_another_root_is_foreign(tmp_path: pathlib.Path, home: str, codes: list[str]) -> None:
-    code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1], flush=True); input()"
-    variables = {**os.environ, "EW_WORKER": NAME, "EW_STATE_DIR": str(tmp_path / home / "data/0/state")}
-    with subprocess.Popen([sys.executable, "-c", code], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        found = preflight(tmp_path, ports=[int(server.stdout.readline())])
-        server.communicate("\n")
-    assert [each["check"] for each in found["failures"]] == codes
-
-
-def test_two_runs_at_once_one_gets_the_lease(tmp_path: pathlib.Path) -> None:
-    found: list[dict[str, t.Any]] = []
-    threads = [threading.Thread(target=lambda run=run: found.append(preflight(tmp_path, lease={**HOLDER, "run": run}))) for run in ("one", "two")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    refused = [each for each in found if each.get("failed")]
-    assert [each["code"] for each in refused] == ["leased"]
-    assert "ann@c (deploy" in refused[0]["msg"]
-
-
-@pytest.mark.parametrize(
-    ("options", "code"),
-    [
-        ({"root": "relative/root"}, "invalid_root"),
-        ({"addresses": ["http://127.0.0.1:9/simple"]}, "index_unreachable"),
-        ({"wanted": {"channels": ["file:///nowhere/at/all"]}}, "channel_unreachable"),
-        ({"wanted": {"channels": ["http://127.0.0.1:9/channel"]}}, "channel_unreachable"),
-        ({"scope": "user"}, "invalid_option"),
-        ({"supervisor": "supervisord", "supervisord_findings": [{"check": "invalid_option", "msg": "x", "remedy": "y"}]}, "invalid_option"),
-        ({"minimum_disk_mb": 10**9}, "disk_full"),
-    ],
-)
-def test_one_obstacle_keeps_its_own_code(tmp_path: pathlib.Path, options: dict[str, t.Any], code: str) -> None:
-    found = preflight(tmp_path, **options) if "root" not in options else preflight(pathlib.Path(options["root"]))
-    assert (found["failed"], found["code"]) == (True, code)
-    assert found["remedy"]
-
-
 @pytest.mark.parametrize("name", ["", "..", "../../victim", "../other", "Worker", "-x"])
 @pytest.mark.parametrize("module", ["worker_generation", "worker_generation_info", "worker_preflight"])
 def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_done(tmp_path: pathlib.Path, module: str, name: str) -> None:
@@ -585,63 +512,3 @@ def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_done(tmp_path
     refused = run_module(module, {"root": str(tmp_path / "root"), "name": name, **options.get(module, {})})
     assert (refused["failed"], refused["code"]) == (True, "invalid_name" if module == "worker_preflight" else "invalid_option")
     assert listing(tmp_path) == before
-
-
-@pytest.mark.parametrize("umask", [0o077, 0o000])
-def test_the_logins_umask_does_not_count(tmp_path: pathlib.Path, umask: int) -> None:
-    """The service account must pass, and nobody else may write."""
-    lease = {"run": "r", "controller": "c", "user": "ann", "pid": 1, "verb": "deploy"}
-    before = os.umask(umask)
-    try:
-        preflight(tmp_path / "root", lease=lease)
-    finally:
-        os.umask(before)
-    modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in (tmp_path / "root").rglob("*") if path.is_dir()}
-    assert modes == dict.fromkeys(("root/workers", f"root/workers/{NAME}", "root/locks"), 0o755)
-    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o755
-
-
-def test_work_on_what_is_deployed_needs_no_room(tmp_path: pathlib.Path) -> None:
-    """A worker can be stopped on a disk that is full."""
-    assert preflight(tmp_path, minimum_disk_mb=10**9)["code"] == "disk_full"
-    found = preflight(tmp_path, minimum_disk_mb=10**9, wanted={"deploys": False})
-    assert not found.get("failed"), found
-
-
-def test_nobody_is_asked_where_something_is_deployed(tmp_path: pathlib.Path) -> None:
-    silent: dict[str, t.Any] = {"addresses": ["http://127.0.0.1:9/simple"], "wanted": {"channels": ["file:///nowhere"], "environment_name": "ew_ai_worker"}}
-    found = preflight(tmp_path, **silent)
-    assert [each["check"] for each in found["failures"]] == ["channel_unreachable", "index_unreachable"]
-    for more in ({"offline": True}, {"wanted": {**silent["wanted"], "deploys": False}}):
-        assert not preflight(tmp_path, **{**silent, **more}).get("failed")
-    serving = built(tmp_path, 1)
-    assert not preflight(tmp_path, **silent).get("failed"), "an environment of that name is there"
-    options = wanted(tmp_path, "r1")
-    options["conda_environment"]["prefix"] = str(serving)
-    number = call(tmp_path, **options)["generation"]
-    call(tmp_path, state="finished", generation=number, verdict="healthy")
-    facts = preflight(tmp_path, **{**silent, "wanted": {**silent["wanted"], "environment_name": "other"}})["facts"]
-    assert (facts["active_generation"], facts["active_environment"]) == (1, str(serving))
-
-
-def test_pips_own_index_is_asked_where_requirements_may_need_it(tmp_path: pathlib.Path) -> None:
-    configuration = tmp_path / "pip.conf"
-    configuration.write_text("[global]\nindex-url = http://reader:geheim4711@127.0.0.1:9/simple\n")
-    options = {"root": str(tmp_path / "root"), "name": NAME, "minimum_disk_mb": 1}
-    environ = {"PIP_CONFIG_FILE": str(configuration), "PIP_INDEX_URL": "", "PIP_EXTRA_INDEX_URL": ""}
-    assert not run_module("worker_preflight", options, environ=environ).get("failed")
-    found = run_module("worker_preflight", {**options, "wanted": {"needs_own_index": True}}, environ=environ)
-    assert not found.get("failed"), "the channels may meet the requirements"
-    assert "http://127.0.0.1:9/simple" in str(found["warnings"])
-    assert "geheim4711" not in json.dumps(found)
-    found = run_module(
-        "worker_preflight", {**options, "addresses": ["http://reader:geheim4711@localhost/simple"]}, environ={**environ, "http_proxy": "http://127.0.0.1:9"}
-    )
-    assert found["code"] == "index_unreachable"
-    assert "geheim4711" not in found["msg"]
-    configuration.write_text("[global\n")
-    assert run_module("worker_preflight", {**options, "wanted": {"needs_own_index": True}}, environ=environ)["code"] == "broken_file"
-
-
-def test_no_instance_is_no_deploy(tmp_path: pathlib.Path) -> None:
-    assert preflight(tmp_path, ports=[])["code"] == "invalid_instances"
