@@ -167,8 +167,11 @@ def _validated(spec: Options, settings: Options, what: str) -> tuple[Params, lis
     return dict(result.validated_parameters), [_of("invalid_option", f"A setting of {what} is refused: {text}.", remedy) for text in messages]
 
 
-def _refusals(judge: t.Callable[[Params], object], params: Options, neutral: Options = _NEUTRAL) -> list[WorkerError]:
-    """Everything that ``judge`` refuses, which raises only the first: with each refused value out of the way it is asked again."""
+def _refusals(judge: t.Callable[[Params], object], params: Options, defaults: t.Optional[Options] = None) -> list[WorkerError]:
+    """Everything that ``judge`` refuses, which raises only the first: with each refused value out of the way it is asked again.
+
+    defaults: what takes the place of a refused value, those of ew_worker unless given.
+    """
     found: list[WorkerError] = []
     left = dict(params)
     tried: set[str] = set()
@@ -183,7 +186,7 @@ def _refusals(judge: t.Callable[[Params], object], params: Options, neutral: Opt
         if key and option not in tried and isinstance(left.get(name), dict):
             left[name] = {**left[name], key: None}
         elif name in left and name not in tried:
-            left[name] = neutral.get(name)
+            left[name] = (_NEUTRAL if defaults is None else defaults).get(name)
             tried.add(name)
         else:
             return found
