@@ -20,9 +20,9 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import choose_backend
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import local_path, parse_requirements
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import local_path
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_channels, check_packages, check_python_version, strip_credentials
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_place
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content, wanted_place
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.health import options as health
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.toolchain_pip import refuse_blanks
@@ -97,10 +97,19 @@ def environment_findings(settings: Options) -> list[Finding]:
         lambda: choose_backend(params["backend"], params["executable"]),
         *((lambda each=each: check_packages([each])) for each in params["packages"]),
         *((lambda each=each: check_channels([each], params["allow_anaconda_defaults"])) for each in params["channels"] or []),
-        *((lambda each=each: parse_requirements([each], None, lambda path: "")) for each in params["pip"] if not local_path(each)),
+        *((lambda each=each: _judge_requirement(each, params)) for each in params["pip"] if not local_path(each).startswith(("/", "file:"))),
         *((lambda each=each: refuse_blanks(each, _list(params[each]))) for each in ("index_url", "extra_index_urls", "find_links")),
     ]
     return [_finding(error, names) for error in map(_error_of, judges) if error is not None]
+
+
+def _judge_requirement(line: str, params: Options) -> None:
+    try:
+        wanted_content({**params, "python_version": None, "packages": [], "channels": None, "pip": [line]}, True)
+    except WorkerError as error:
+        # What it names is on the host.
+        if error.code in ("editable_requirement", "unsupported_requirement"):
+            raise
 
 
 def health_findings(settings: Options) -> list[Finding]:
