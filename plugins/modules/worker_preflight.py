@@ -285,10 +285,6 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine, pip_settings
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.place import Place
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.prefixes import find
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
@@ -405,6 +401,11 @@ def sources_findings(options: t.Mapping[str, t.Any], warn: t.Callable[[str], Non
 
     Requirements may well be met by the channels alone: that pip's own index does not answer is only a warning.
     """
+    # A converged run asks nobody and needs none of these.
+    from ansible_collections.ew_ai.worker.plugins.module_utils.environment.place import Place
+    from ansible_collections.ew_ai.worker.plugins.module_utils.environment.prefixes import find
+    from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
+
     wanted = options["wanted"]
     try:
         place = Place(options["root"], Layout(options["root"]).cache, wanted["environment_name"])
@@ -423,6 +424,8 @@ def sources_findings(options: t.Mapping[str, t.Any], warn: t.Callable[[str], Non
 
 def own_indexes() -> list[str]:
     """The indexes of pip's own settings on this host."""
+    from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine, pip_settings
+
     settings = combine(pip_settings(os.environ, str(pathlib.Path.home())), None, (), ())
     return [] if settings.no_index else [each for each in (settings.index_url, *settings.extra_index_urls) if each]
 
