@@ -39,7 +39,9 @@ _NEW: dict[str, t.Any] = {"enabled": False, "held": False, "restarts": 0, "start
 Entry = dict[str, t.Any]
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """To whoever listens on the socket file. timeout: seconds for each step."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -56,7 +58,7 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path, self._timeout = path, timeout
 
     def make_connection(self, host: t.Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path, self._timeout)
+        return UnixConnection(self._path, self._timeout)
 
 
 def connect(path: str, timeout: float = 30.0) -> t.Any:

@@ -197,13 +197,13 @@ class Supervisord:
         if not supervisord_process.is_running(self._paths):
             orphans = supervisord_process.orphans(self._layout)
             return [name for name in names if name in orphans and supervisord_process.end_orphans(orphans[name], timeout, _GRACE)]
-        supervisor = supervisord_process.connect(self._paths)
         offset = os.path.getsize(self._paths.log)
         known = self._infos()
         names = [name for name in names if name in known]
-        for name in names:
-            _quietly(_NOT_RUNNING, supervisor.stopProcess, self._unit(name), False)
-        self._wait_until_stopped(names, timeout + _GRACE)
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                stack.enter_context(supervisord_process.stopping(self._paths, self._unit(name)))
+            self._wait_until_stopped(names, timeout + _GRACE)
         log = supervisord_process.read_log(self._paths.log, offset)
         return [name for name in names if supervisord_files.killed(log, self._unit(name))]
 

@@ -15,6 +15,7 @@ import stat
 import sys
 import time
 import typing as t
+import xmlrpc.client
 
 from .. import processes
 from ..errors import WorkerError
@@ -84,6 +85,21 @@ def start(paths: Paths) -> None:
             if time.monotonic() > deadline:
                 raise WorkerError("supervisor_failed", f"supervisord does not answer: {tail(read_log(paths.log))}", remedy) from None
             time.sleep(_POLL)
+
+
+@contextlib.contextmanager
+def stopping(paths: Paths, unit: str) -> t.Iterator[None]:
+    """Tell supervisord to stop the program and to answer at its end; the answer, which comes up to a second late, is not read.
+
+    Its log tells of SIGTERM only where somebody waits for the end. In a multicall, because it would spin while the call itself waits.
+    """
+    call = {"methodName": "supervisor.stopProcess", "params": [unit, True]}
+    connection = keeper.UnixConnection(paths.socket, _START_TIMEOUT)
+    try:
+        connection.request("POST", "/RPC2", xmlrpc.client.dumps(([call],), "system.multicall"), {"Content-Type": "text/xml"})
+        yield
+    finally:
+        connection.close()
 
 
 def end(paths: Paths, timeout: float) -> None:
