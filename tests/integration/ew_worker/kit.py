@@ -100,7 +100,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 PORTS = free_ports(3)
 
 
-def wait_until(condition: t.Callable[[], t.Any], timeout: float = 30.0, every: float = 0.1) -> t.Any:
+def wait_until(condition: t.Callable[[], t.Any], timeout: float = 60.0, every: float = 0.1) -> t.Any:
     """The condition's value once it is true. Fails with its last value."""
     deadline = time.monotonic() + timeout
     while True:

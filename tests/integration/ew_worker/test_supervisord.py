@@ -19,6 +19,7 @@ import typing as t
 import pytest
 import supervisor
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import is_alive
 from tests.integration.ew_worker.kit import PORTS, Here, Place, action, copy_library, ok, wait_until, wanted
 
 pytestmark = pytest.mark.parametrize("place", ["supervisord"], indirect=True)
@@ -34,7 +35,7 @@ def socket_of(place: Place) -> str:
 
 
 def gone(pid: int) -> bool:
-    return not os.path.exists(f"/proc/{pid}") or pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    return not is_alive(pid)
 
 
 def test_workers_that_outlived_their_supervisord_are_ended_before_it_starts_again(place: Place) -> None:
@@ -123,25 +124,31 @@ def test_the_keeper_is_started_again_and_catches_up(place: Place) -> None:
     ok(place.run(**wanted(place, restart={"delay": 0.2})))
     before = place.info()["0"]
     keeper = place.shell("pgrep -f keeper.py.*" + place.root).split()[0]
-    place.shell(f"kill -STOP {keeper}; kill -9 {before['pid']}; sleep 0.3; kill -9 {keeper}")
-    row = wait_until(lambda: next((row for row in place.info().values() if row["pid"] not in (None, before["pid"])), None))
-    assert (row["state"], row["restarts"]) == ("running", 1)
+    place.shell(f"kill -STOP {keeper}; kill -9 {before['pid']}")
+    wait_until(lambda: place.info()["0"]["pid"] is None)
+    place.shell(f"kill -9 {keeper}")
+    row = wait_until(lambda: next((row for row in place.info().values() if row["state"] == "running"), None))
+    assert (row["pid"] != before["pid"], row["restarts"]) == (True, 1)
 
 
 def test_a_stop_is_not_undone_by_a_restart_that_is_due(place: Place) -> None:
-    ok(place.run(**wanted(place, restart={"delay": 2})))
+    ok(place.run(**wanted(place, restart={"delay": 30})))
     place.shell(f"kill -9 {place.info()['0']['pid']}")
-    wait_until(lambda: place.info()["0"]["state"] == "starting")
+
+    def entry() -> dict[str, t.Any]:
+        return t.cast("dict[str, t.Any]", json.loads(place.shell(f"cat {place.root}/workers/w/supervisord/keeper.json"))["0"])
+
+    wait_until(lambda: entry()["due"] is not None)
+    assert place.info()["0"]["state"] == "starting"
     ok(place.run("stopped"))
-    entry = json.loads(place.shell(f"cat {place.root}/workers/w/supervisord/keeper.json"))["0"]
-    assert (entry["held"], entry["due"]) == (True, None)
+    assert (entry()["held"], entry()["due"]) == (True, None)
     assert ok(place.run("stopped"))["changed"] is False
 
 
 @pytest.mark.parametrize("policy", ["no", "on-failure"])
 def test_the_policy_decides_about_a_restart(place: Place, policy: str) -> None:
-    ok(place.run(**wanted(place, env={"FAULT": "late:3"}, restart={"policy": policy, "delay": 0.1, "burst": 2, "window": 60})))
-    row = wait_until(lambda: next((row for row in place.info().values() if row["state"] == "failed"), None))
+    ok(place.run(**wanted(place, env={"FAULT": "late:8"}, restart={"policy": policy, "delay": 0.1, "burst": 2, "window": 600})))
+    row = wait_until(lambda: next((row for row in place.info().values() if row["state"] == "failed"), None), timeout=180)
     assert row["restarts"] == (0 if policy == "no" else 1)
     assert row["exit_status"] == 7
 

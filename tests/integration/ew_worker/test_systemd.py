@@ -207,7 +207,7 @@ def test_files_that_were_written_without_a_restart_are_made_good(place: Place) -
     # An automatic restart takes up new files: then nothing is left to do.
     ok(place.run("present", **wanted(place)))
     place.shell(f"kill -9 {place.info()['0']['pid']}")
-    wait_until(lambda: next((row for row in place.info().values() if row["restarts"] == 1 and row["pid"]), None))
+    wait_until(lambda: next((row for row in place.info().values() if row["restarts"] == 1 and row["state"] == "running"), None))
     assert ok(place.run(**wanted(place)))["changed"] is False
 
 
