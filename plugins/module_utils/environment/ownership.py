@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import stat
+import tempfile
 import typing as t
 
 from ..errors import OptionError, WorkerError
@@ -91,15 +92,28 @@ def _take_file(path: str, status: os.stat_result, owner: tuple[int, int]) -> Non
         return
     if status.st_nlink > 1:
         # The other name may lie anywhere: it stays as it is, and we get a file of our own.
-        own = f"{path}.ew-own"
-        shutil.copyfile(path, own, follow_symlinks=False)
-        os.replace(own, path)
+        _replace_by_copy(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fchown(descriptor, *owner)
         os.fchmod(descriptor, 0o755 if status.st_mode & stat.S_IXUSR else 0o644)
     finally:
         os.close(descriptor)
+
+
+def _replace_by_copy(path: str) -> None:
+    """The directory is root's by now, but what lies in it was chosen by others: no name that they could know is written to."""
+    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with open(source, "rb") as reader:
+        # mkstemp opens with O_EXCL and O_NOFOLLOW, under a name that nobody can guess.
+        descriptor, own = tempfile.mkstemp(prefix=".", dir=os.path.dirname(path))
+        try:
+            with open(descriptor, "wb") as writer:
+                shutil.copyfileobj(reader, writer)
+            os.replace(own, path)
+        except BaseException:
+            os.unlink(own)
+            raise
 
 
 def own_directory(path: str, owner: t.Optional[tuple[int, int]]) -> str:

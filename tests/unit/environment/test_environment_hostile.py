@@ -86,3 +86,22 @@ def test_what_a_killed_build_left_running_ends_before_the_next_one(tmp_path: pat
         for child in children:
             child.kill()
             child.communicate()
+
+
+@as_root
+def test_root_writes_to_no_name_that_the_build_user_could_choose(tmp_path: pathlib.Path) -> None:
+    """A file with two names is replaced by a copy; the names beside it may be links of the build user to anywhere."""
+    prefix, victim = tmp_path / "prefix", tmp_path / "victim"
+    (prefix / "lib").mkdir(parents=True)
+    victim.mkdir()
+    (prefix / "lib/a").write_text("hostile")
+    os.link(prefix / "lib/a", prefix / "lib/b")
+    for suffix in (".ew-own", ".new", ".tmp"):
+        for name in ("a", "b"):
+            (prefix / f"lib/{name}{suffix}").symlink_to(victim / f"{name}{suffix}")
+    for path in (prefix, *prefix.rglob("*")):
+        os.chown(path, *NOBODY, follow_symlinks=False)
+    ownership.take_back(str(prefix))
+    assert list(victim.iterdir()) == []
+    assert [(prefix / name).read_text() for name in ("lib/a", "lib/b")] == ["hostile", "hostile"]
+    assert {(path.lstat().st_uid, path.lstat().st_mode & 0o777) for path in prefix.rglob("*") if not path.is_symlink()} == {(0, 0o755), (0, 0o644)}
