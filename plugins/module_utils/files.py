@@ -10,14 +10,17 @@ Needs nothing of Ansible.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 import time
 import typing as t
 
 from .errors import WorkerError
+from .run import run
 
 
 def read_text(path: str) -> t.Optional[str]:
@@ -38,7 +41,7 @@ def read_json(path: str) -> t.Any:
         return None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WorkerError("broken_file", f"{path} is not valid JSON: {error}.", f"Look at it, then move it away: mv {path} {path}.broken") from None
 
 
@@ -79,54 +82,52 @@ def flush_directory(path: str) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def locked(path: str, timeout: float, purpose: str) -> t.Iterator[None]:
-    """Hold the lock file ``path`` (made if absent) for the block.
+def remove_tree(path: str) -> None:
+    """Remove a directory with all that is in it, however deep it is nested. Raises OSError, also where there is none."""
+    try:
+        shutil.rmtree(path)
+    except (OSError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+            raise
+        # rmtree takes a frame and a descriptor for each level, rm neither.
+        run(["rm", "-rf", "--", path])
+        if os.path.lexists(path):
+            raise error if isinstance(error, OSError) else OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path) from None
 
-    The kernel frees it when its holder dies, however it dies. Only who holds it may remove the file: whoever waited for a removed
-    one begins anew. timeout: seconds to wait. Raises WorkerError ``locked``, and OSError.
+
+@contextlib.contextmanager
+def locked(path: str, timeout: float, purpose: str, waiting: t.Callable[[], None] = lambda: None) -> t.Iterator[None]:
+    """Hold the lock file ``path`` (made if absent, never removed) for the block.
+
+    The kernel frees it when its holder dies, however it dies. timeout: seconds to wait. waiting: called once where it must wait.
+    Raises WorkerError ``locked`` that names the holder's pid, where it wrote it.
     """
     descriptor = _acquire(path, time.monotonic() + timeout, f"Another run holds {path} ({purpose}) and did not free it within {timeout:g} s.")
     try:
+        if not _lock(descriptor):
+            waiting()
+            _wait_for_lock(descriptor, path, timeout, purpose)
         yield
     finally:
         os.close(descriptor)
 
 
-def _acquire(path: str, deadline: float, problem: str) -> int:
-    """The descriptor of the lock file, locked, and still the file of that name."""
-    while True:
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            # Whoever held the lock took the directory away just now.
-            if time.monotonic() >= deadline:
-                raise
-            continue
-        try:
-            _wait_for_lock(descriptor, path, deadline, problem)
-            if _is_at(descriptor, path):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: str) -> bool:
+def _lock(descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
         return False
 
 
-def _wait_for_lock(descriptor: int, path: str, deadline: float, problem: str) -> None:
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise WorkerError("locked", problem, f"Wait for it, or see who it is: fuser -v {path}", lock=path) from None
+def _wait_for_lock(descriptor: int, path: str, timeout: float, purpose: str) -> None:
+    deadline = time.monotonic() + timeout
+    while not _lock(descriptor):
+        if time.monotonic() >= deadline:
+            raise WorkerError(
+                "locked",
+                f"Another run holds {path} ({purpose}) and did not free it within {timeout:g} s.",
+                f"Wait for it, or see who it is: fuser -v {path}",
+                lock=path,
+            )
         time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))

@@ -51,17 +51,19 @@ def run(
     cwd: str = "/",
     timeout: t.Optional[float] = None,
     user: t.Optional[str] = None,
+    groups: t.Sequence[int] = (),
 ) -> Completed:
     """Run ``argv`` to its end.
 
-    environ: the whole environment (default: ``clean_environment()``). user: become this account in the child alone
-    (only root can). timeout: seconds; then the whole process group gets SIGTERM, 5 s later SIGKILL; who left it is not waited for.
+    environ: the whole environment (default: ``clean_environment()``). user: become this account in the child alone (only root
+    can), with no other groups than its own first one and ``groups``. timeout: seconds; then the whole process group gets
+    SIGTERM, 5 s later SIGKILL; who left it is not waited for.
     Raises WorkerError ``not_found`` (no such program) or ``timeout``.
     """
     identity: dict[str, t.Any] = {}
     if user is not None:
         account = pwd.getpwnam(user)
-        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "umask": 0o022}
+        identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": list(groups), "umask": 0o022}
     try:
         child = subprocess.Popen(
             list(argv),

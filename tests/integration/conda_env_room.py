@@ -68,7 +68,7 @@ class Room:
         assert (result.get("failed"), result.get("code")) == (True, code), result.get("msg")
         assert result["remedy"]
         assert {"prefix", "python", "fingerprint", "packages", "activation", "link", "changed", "actions", "diff", "elapsed"} <= set(result)
-        assert "Traceback" not in json.dumps(result)
+        assert "Traceback" not in json.dumps(result), result["msg"]
         return result
 
     def entries(self) -> list[str]:

@@ -6,16 +6,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import functools
 import hashlib
 import http.server
+import io
+import json
 import pathlib
 import ssl
+import tarfile
+import tempfile
 import threading
 import typing as t
 import zipfile
+
+import rattler.index
 
 from tools.channel import interpreter
 from tools.channel.pack import pack
@@ -81,23 +88,67 @@ def write_source_package(directory: pathlib.Path, name: str) -> pathlib.Path:
     return directory
 
 
+def write_source_archive(directory: pathlib.Path, name: str, backend: str = "") -> pathlib.Path:
+    """A source distribution of version 1.0, for an index or ``find-links``. backend: more Python, for before it builds."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = write_source_package(pathlib.Path(scratch) / f"{name}-1.0", name)
+        (tree / "PKG-INFO").write_text(f"Metadata-Version: 1.2\nName: {name}\nVersion: 1.0\n")
+        (tree / "backend.py").write_text((tree / "backend.py").read_text() + backend)
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{name}-1.0.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(tree, tree.name)
+    return path
+
+
+def write_conda_package(channel: pathlib.Path, name: str, members: t.Mapping[str, str], listed: t.Sequence[str]) -> None:
+    """A package as nobody should write one. members: {path: text, or "-> target" of a link}; listed: what ``paths.json`` says is in it."""
+    index = {"name": name, "version": "1.0", "build": "0", "build_number": 0, "depends": [], "subdir": "noarch", "noarch": "generic"}
+    entries = [{"_path": path, "path_type": "hardlink"} for path in listed]
+    texts = {**members, "info/index.json": json.dumps(index), "info/paths.json": json.dumps({"paths": entries, "paths_version": 1})}
+    (channel / "noarch").mkdir(parents=True, exist_ok=True)
+    with tarfile.open(channel / "noarch" / f"{name}-1.0-0.tar.bz2", "w:bz2") as archive:
+        for path, text in texts.items():
+            member = tarfile.TarInfo(path)
+            member.mode = 0o755
+            if text.startswith("-> "):
+                member.type, member.linkname = tarfile.SYMTYPE, text[3:]
+            else:
+                member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def index_channel(channel: pathlib.Path) -> pathlib.Path:
+    """Write what the solver reads."""
+    (channel / "noarch").mkdir(parents=True, exist_ok=True)
+    asyncio.run(rattler.index.index_fs(channel, write_zst=False, write_shards=False, force=True))
+    return channel
+
+
 def write_index(directory: pathlib.Path, wheels: t.Sequence[pathlib.Path]) -> pathlib.Path:
-    """A simple index over copies of the wheels."""
+    """A simple index over copies of the wheels and source distributions."""
     for wheel in wheels:
         project = directory / wheel.name.split("-")[0].replace("_", "-")
         project.mkdir(parents=True, exist_ok=True)
         (project / wheel.name).write_bytes(wheel.read_bytes())
-        (project / "index.html").write_text("".join(f'<a href="{each.name}">{each.name}</a>\n' for each in sorted(project.glob("*.whl"))))
+        (project / "index.html").write_text("".join(f'<a href="{each.name}">{each.name}</a>\n' for each in sorted(project.glob("*-*"))))
     return directory
 
 
 @contextlib.contextmanager
-def served(directory: pathlib.Path, login: str = "", certificate: t.Optional[tuple[pathlib.Path, pathlib.Path]] = None) -> t.Iterator[str]:
-    """The host and port under which the directory is served while the block runs. login: ``user:password`` that is asked for."""
+def served(
+    directory: pathlib.Path, login: str = "", certificate: t.Optional[tuple[pathlib.Path, pathlib.Path]] = None, asked: t.Optional[list[str]] = None
+) -> t.Iterator[str]:
+    """The host and port under which the directory is served while the block runs.
+
+    login: ``user:password`` that is asked for. asked: gets the path of each file that was sent.
+    """
     wanted = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(self.path)
             if wanted and self.headers.get("Authorization") != wanted:
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="tests"')

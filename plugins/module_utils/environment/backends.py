@@ -26,11 +26,11 @@ class Detected:
 
 @dataclasses.dataclass(frozen=True)
 class CreateRequest:
-    """A prefix to create at a path that does not exist yet.
+    """A prefix to create in a directory that is empty.
 
-    specs: what to solve for; explicit: addresses of packages to link instead, without a solver (at most one of both).
-    channels: names or addresses, maybe with credentials, in order of priority. cache: the package cache, locked by the
-    caller. timeout: seconds for the whole. scratch: a directory that is removed afterwards.
+    specs: what to solve for. channels: names or addresses, maybe with credentials, in order of priority. cache: the package
+    cache, locked by the caller. timeout: seconds for each step. scratch: a directory of the caller that is removed afterwards.
+    account: (uid, gid) that fetches and links, to which the prefix belongs; None: whoever runs this.
     """
 
     prefix: str
@@ -41,11 +41,11 @@ class CreateRequest:
     scratch: str
     offline: bool
     timeout: float
-    explicit: tuple[str, ...] = ()
+    account: t.Optional[tuple[int, int]] = None
 
 
 class Backend(t.Protocol):
-    """Creates fresh prefixes; knows nothing of records, names, pip or users."""
+    """Creates fresh prefixes; knows nothing of records, names or pip."""
 
     def detect(self) -> Detected:
         """Raises WorkerError ``backend_unavailable``. Starts at most one short child."""
@@ -53,8 +53,8 @@ class Backend(t.Protocol):
     def create(self, request: CreateRequest, progress: Progress) -> list[dict[str, str]]:
         """Create the prefix, and return its packages as ``{"name", "version", "build", "channel"}``.
 
-        Raises WorkerError ``unsatisfiable``, ``channel_unreachable``, ``hash_mismatch``, ``disk_full``, ``not_writable``,
-        ``timeout`` or ``create_failed``; then the prefix may be half there, and the caller removes it.
+        Raises WorkerError ``unsatisfiable``, ``channel_unreachable``, ``hash_mismatch``, ``unsafe_package``, ``disk_full``,
+        ``not_writable``, ``timeout`` or ``create_failed``; then the prefix may be half there, and the caller removes it.
         """
 
 

@@ -17,7 +17,7 @@ import stat
 import typing as t
 
 from ..errors import WorkerError
-from ..files import locked, write_json, write_text
+from ..files import locked, remove_tree, write_json, write_text
 from ..progress import Progress
 from ..run import Completed, check, clean_environment, run
 from .activation import ACTIVATE, base_activation, declared_variables, evaluated, has_scripts
@@ -25,11 +25,13 @@ from .backends import Backend, CreateRequest, Detected, make_backend
 from .content import Content
 from .indexes import Indexes, without_missing
 from .installers import Installer, check_fit, choose_installer, failure, problems
-from .leftovers import adopt, end_adopted
-from .ownership import build_identity, give, lend, own_directory, refuse_detours, take_back
-from .place import Place, building_mark, record_path
-from .record import list_prefix, pip_packages, python_directory, write_record
+from .leftovers import GROUP, as_build_user, end_builders, end_orphans
+from .ownership import build_identity, give, own_directory, private_directory, refuse_detours, take_back
+from .package_cache import CONDA, UV, lent, reclaim, view_of_wheels
+from .place import Place, building_mark
+from .record import Listing, list_prefix, pip_packages, python_directory, write_record
 from .sources import Sources, write_sources
+from .wheels import fetch_wheels
 
 # A Python without these cannot install or serve anything.
 PROBE = "import ctypes, hashlib, ssl, zlib, sys; print('.'.join(map(str, sys.version_info[:3])))"
@@ -48,38 +50,41 @@ class Means:
     timeout: float
 
 
-def build(place: Place, content: Content, fingerprint: str, path: str, number: int, means: Means, progress: Progress) -> None:
+def build(place: Place, content: Content, fingerprint: str, path: str, number: int, means: Means, progress: Progress, clear: t.Sequence[str] = ()) -> None:
     """Build the environment at ``path``, which must not exist or be empty; the caller holds the environment's lock.
 
-    Raises WorkerError; then nothing is left at ``path``.
+    clear: what killed builds left, which goes first. Raises WorkerError; then nothing is left at ``path``.
     """
     identity = build_identity(means.build_user)
     backend = make_backend(means.backend)
     detected = backend.detect()
     chosen = choose_installer(content.installer)
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_json(building_mark(path), {"fingerprint": fingerprint, "build": number, "pid": os.getpid()})
-        with _scratch(place, path) as scratch:
-            _Build(place, content, path, means, identity, scratch, progress).work(backend, detected, chosen, fingerprint, number)
-        os.unlink(building_mark(path))
-    except BaseException as error:
-        # The mark stays where even that fails, and the next run removes the rest.
-        with contextlib.suppress(OSError):
-            remove_prefix(path)
-        if isinstance(error, OSError):
-            raise _translated(error) from None
-        raise
+    with contextlib.nullcontext() if identity is None else as_build_user(identity[0], means.lock_timeout, progress):
+        for each in clear:
+            progress(f"remove what a killed run left at {each}")
+            end_orphans(place.scratch(each))
+            remove_prefix(each)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_json(building_mark(path), {"fingerprint": fingerprint, "build": number, "pid": os.getpid()})
+            with _scratch(place, path, identity) as scratch:
+                _Build(place, content, path, means, identity, scratch, progress).work(backend, detected, chosen, fingerprint, number)
+            os.unlink(building_mark(path))
+        except BaseException as error:
+            # The mark stays where even that fails, and the next run removes the rest.
+            with contextlib.suppress(OSError):
+                remove_prefix(path)
+            if isinstance(error, OSError):
+                raise _translated(error) from None
+            raise
 
 
 def remove_prefix(path: str) -> None:
     """Remove a prefix of ours so that a kill on the way leaves it recognisable as ours and not complete."""
     if not os.path.lexists(building_mark(path)):
         write_json(building_mark(path), {})
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(record_path(path))
     if os.path.lexists(path):
-        shutil.rmtree(path)
+        remove_tree(path)
     os.unlink(building_mark(path))
 
 
@@ -98,26 +103,25 @@ class _Build:
         self.python = os.path.join(path, "bin", "python")
 
     def work(self, backend: Backend, detected: Detected, chosen: tuple[str, str], fingerprint: str, number: int) -> None:
+        sources = self._write_sources()
+        self._make_prefix()
         conda = self._create(backend, tuple(self.content.conda_specs(chosen[0])))
         library = python_directory(list_prefix(self.path, None).conda)
         site_packages = f"{library}/site-packages" if library is not None else None
         before = list_prefix(self.path, site_packages)
-        sources = write_sources(self.content, os.path.join(self.scratch, "sources"), os.environ)
-        if self.identity is not None:
-            adopt()
-            give(self.scratch, self.identity)
-            lend(self.path, self.identity)
+        cache = self._installer_cache(chosen, sources, conda, before) if self.content.wants_pip else ""
+        # From here on downloaded code runs, and no cache is open to it.
         self._post_link(conda)
         if self.content.wants_pip:
-            self._install(chosen, sources)
+            self._install(chosen, sources, cache)
         version = self._verify_python() if library is not None else None
         if library is not None:
             self._compile(library)
         if self.identity is not None:
             self.progress("hand over to root")
             # One that still has a file open could change it for ever.
-            end_adopted(self.identity[0])
-            take_back(self.path)
+            end_builders(self.identity[0])
+            take_back(self.path, self.identity[0])
         refuse_detours(self.path)
         activation = self._activation()
         self._freeze()
@@ -140,9 +144,26 @@ class _Build:
             },
         )
 
+    def _write_sources(self) -> Sources:
+        """Now, while nobody else can put anything into that directory."""
+        directory = os.path.join(self.scratch, "sources")
+        os.mkdir(directory, 0o700)
+        sources = write_sources(self.content, directory, os.environ)
+        if self.identity is not None:
+            give(directory, self.identity)
+        return sources
+
+    def _make_prefix(self) -> None:
+        """Empty, and with an account to build as, that account's: whatever packages want to be put where, root does not do it."""
+        os.makedirs(self.path, exist_ok=True)
+        if self.identity is not None:
+            os.chown(self.path, *self.identity, follow_symlinks=False)
+
     def _create(self, backend: Backend, specs: tuple[str, ...]) -> list[dict[str, str]]:
-        cache = os.path.join(self.place.cache, "conda")
-        os.makedirs(cache, exist_ok=True)
+        cache = os.path.join(self.place.cache, CONDA)
+        os.makedirs(self.place.cache, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(cache, 0o700)
         request = CreateRequest(
             prefix=self.path,
             specs=specs,
@@ -152,10 +173,38 @@ class _Build:
             scratch=self.scratch,
             offline=self.means.offline,
             timeout=self.means.timeout,
+            account=self.identity,
         )
         # Two creates over one cold cache corrupt each other's packages.
-        with locked(self.place.cache_lock, self.means.lock_timeout, "the package cache"):
+        with self._caches():
+            if self.identity is not None:
+                # A killed run may have left it lent.
+                reclaim(os.path.join(self.place.cache, UV), self.identity[0])
             return backend.create(request, self.progress)
+
+    def _caches(self) -> t.ContextManager[None]:
+        return locked(self.place.cache_lock, self.means.lock_timeout, "the package cache")
+
+    def _installer_cache(self, chosen: tuple[str, str], sources: Sources, conda: t.Sequence[t.Mapping[str, str]], before: Listing) -> str:
+        """The cache that the installer may use while downloaded code runs, which can change all that the build user can.
+
+        So with a build user it is this build's own. What uv fetches itself, without building anything, is kept for later builds.
+        """
+        name = chosen[0]
+        if self.identity is None:
+            return own_directory(os.path.join(self.place.cache, name))
+        if name != "uv":
+            return private_directory(os.path.join(self.scratch, name), self.identity)
+        shared = os.path.join(self.place.cache, UV)
+        version = next((package["version"] for package in conda if package["name"] == "python"), "")
+        installed = [package["name"] for package in pip_packages((), before.pip)]
+        with self._caches():
+            with lent(shared, self.identity):
+                self.progress("fetch the wheels")
+                private_directory(os.path.join(self.scratch, "wheels"), self.identity)
+                fetch_wheels(self._run_tool, self._installer(chosen, shared), sources, version, installed, self.scratch)
+                end_builders(self.identity[0])
+            return view_of_wheels(shared, os.path.join(self.scratch, name), self.identity)
 
     def _post_link(self, conda: t.Sequence[t.Mapping[str, str]]) -> None:
         for package in conda:
@@ -168,11 +217,13 @@ class _Build:
             remedy = f"A script of the package {package['name']} failed: leave the package out, or pin another build."
             check(self._run(["/bin/sh", script], variables), "build_failed", remedy)
 
-    def _install(self, chosen: tuple[str, str], sources: Sources) -> None:
+    def _installer(self, chosen: tuple[str, str], cache: str) -> Installer:
         name, program = chosen
-        self.progress(f"install the requirements with {name}")
-        cache = own_directory(os.path.join(self.place.cache, name), self.identity)
-        installer = Installer(name, program, self.python, cache, self.means.offline, without_missing(self.means.indexes))
+        return Installer(name, program, self.python, cache, self.means.offline, without_missing(self.means.indexes))
+
+    def _install(self, chosen: tuple[str, str], sources: Sources, cache: str) -> None:
+        self.progress(f"install the requirements with {chosen[0]}")
+        installer = self._installer(chosen, cache)
         # conda's own packages may lack what these checks want to see: only what the requirements add counts.
         before = problems(self._run(installer.verify(), installer.variables()))
         done = self._run(installer.install(sources.requirements, sources.constraints), installer.variables())
@@ -201,7 +252,7 @@ class _Build:
         self.progress("evaluate activate.d")
         shell = shutil.which("bash") or "/bin/sh"
         start = {**clean_environment(), **self._own_variables(), **base, "CONDA_SHLVL": "1"}
-        done = run([shell, "-c", ACTIVATE, self.path], start, cwd=self.scratch, timeout=self.means.timeout, user=self.user)
+        done = self._run_plainly([shell, "-c", ACTIVATE, self.path], start)
         check(done, "build_failed", "A package's activation script failed: leave the package out, or pin another build.")
         return {**base, **evaluated(start, done.stdout)}
 
@@ -212,7 +263,7 @@ class _Build:
             for name in os.listdir(directory) if os.path.isdir(directory) else ():
                 path = os.path.join(directory, name)
                 status = os.lstat(path)
-                # One with a second name is the package cache's, too.
+                # One with a second name is the package cache's, too; with a build user none is.
                 if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
                     os.chmod(path, 0o755 if status.st_mode & stat.S_IXUSR else 0o644)
         write_text(os.path.join(meta, "frozen"), json.dumps(FROZEN) + "\n")
@@ -221,23 +272,37 @@ class _Build:
         return {"HOME": os.path.join(self.scratch, "home"), "TMPDIR": os.path.join(self.scratch, "tmp")}
 
     def _run(self, argv: t.Sequence[str], variables: t.Mapping[str, str]) -> Completed:
-        base = base_activation(self.path, self.place.name)
-        return run(argv, clean_environment({**base, **self._own_variables(), **variables}), cwd=self.scratch, timeout=self.means.timeout, user=self.user)
+        return self._run_tool(argv, {**base_activation(self.path, self.place.name), **variables})
+
+    def _run_tool(self, argv: t.Sequence[str], variables: t.Mapping[str, str]) -> Completed:
+        """With no program of the environment in reach."""
+        return self._run_plainly(argv, clean_environment({**self._own_variables(), **variables}))
+
+    def _run_plainly(self, argv: t.Sequence[str], environ: t.Mapping[str, str]) -> Completed:
+        home = os.path.join(self.scratch, "home")
+        return run(argv, environ, cwd=home, timeout=self.means.timeout, user=self.user, groups=(GROUP,) if self.user is not None else ())
 
 
 @contextlib.contextmanager
-def _scratch(place: Place, path: str) -> t.Iterator[str]:
-    """A directory on the cache's disk: builds of big packages do not fit into a small /tmp. What a killed run left goes first."""
+def _scratch(place: Place, path: str, identity: t.Optional[tuple[int, int]]) -> t.Iterator[str]:
+    """A directory on the cache's disk: builds of big packages do not fit into a small /tmp. What a killed run left goes first.
+
+    It is ours, and what the build user may write are directories in it. At the end none of its processes is left.
+    """
     scratch = place.scratch(path)
     os.makedirs(os.path.dirname(scratch), exist_ok=True)
     if os.path.lexists(scratch):
-        shutil.rmtree(scratch)
-    for name in ("", "home", "tmp", "sources"):
-        os.mkdir(os.path.join(scratch, name), 0o700)
+        remove_tree(scratch)
+    os.mkdir(scratch, 0o755 if identity is not None else 0o700)
+    for name in ("home", "tmp"):
+        private_directory(os.path.join(scratch, name), identity)
     try:
         yield scratch
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if identity is not None:
+            end_builders(identity[0])
+        with contextlib.suppress(OSError):
+            remove_tree(scratch)
 
 
 def _translated(error: OSError) -> WorkerError:

@@ -36,6 +36,13 @@ class Installer:
             return [*self._uv("install"), "--output-format", "json", *no_index, *files]
         return [self.python, "-I", "-m", "pip", "install", *files]
 
+    def fetch(self, python: str, version: str, target: str, requirements: t.Sequence[str], constraints: t.Sequence[str], excludes: str) -> list[str]:
+        """uv's command that fetches wheels for Python ``version`` and builds nothing; ``target`` gets links to them. excludes: a file of names."""
+        files = [word for path in requirements for word in ("-r", path)] + [word for path in constraints for word in ("-c", path)]
+        words = ["--python-version", version, "--target", target, "--no-build", "--link-mode", "symlink", "--excludes", excludes]
+        no_index = ["--no-index"] if self.indexes.no_index else []
+        return [self.program, "pip", "install", "--no-config", "--color", "never", "--python", python, *words, *no_index, *files]
+
     def verify(self) -> list[str]:
         """The command that finds packages which do not fit together."""
         return self._uv("check") if self.name == "uv" else [self.python, "-I", "-m", "pip", "check"]
@@ -139,6 +146,12 @@ _OTHER = ("install_failed", "Read the last lines, correct the requirements, run 
 def classify(text: str) -> tuple[str, str]:
     """(code, remedy) for what a failed installer wrote."""
     return next(((code, remedy) for code, remedy, patterns in _ROWS if re.search("|".join(patterns), text)), _OTHER)
+
+
+def without_wheel(text: str) -> set[str]:
+    """The packages that uv would have to build, from what it writes where it must not."""
+    found = re.findall(r"Wheels are required for `([^`]+)` because|attempted to build `([^`]+)`", text)
+    return {name for pair in found for name in pair if name}
 
 
 def problems(completed: Completed) -> set[str]:

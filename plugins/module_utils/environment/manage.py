@@ -75,12 +75,8 @@ def present(wanted: Wanted, actions: Actions, check: bool, begin: Begin) -> dict
         plan = plan_present(place, fingerprint, find(place), recreate)
         there = plan.found
         if plan.create:
-            for path in plan.clear:
-                progress(f"remove what a killed run left at {path}")
-                end_orphans(place.scratch(path))
-                remove_prefix(path)
             try:
-                build(place, content, fingerprint, plan.path, plan.build, means, progress)
+                build(place, content, fingerprint, plan.path, plan.build, means, progress, plan.clear)
             except WorkerError as error:
                 # What was tried; the error's own details win.
                 error.details = {"fingerprint": fingerprint, "build": plan.build, "drift": list(plan.drift), **error.details}

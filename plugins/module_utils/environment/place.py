@@ -51,8 +51,9 @@ class Place:
         return self.prefix or os.path.join(self.envs, f"{self.name}-{fingerprint[:12]}-{build}")
 
     def scratch(self, path: str) -> str:
-        """What the build of the prefix works in; gone when it has ended."""
-        return os.path.join(self.cache, "build", os.path.basename(path))
+        """What the build of the prefix works in; gone when it has ended. Prefixes elsewhere may have the same last name."""
+        digest = hashlib.sha256(path.encode()).hexdigest()[:12]
+        return os.path.join(self.cache, "build", f"{os.path.basename(path)}-{digest}")
 
     def identifier(self, path: str) -> str:
         """How actions name a path: below the root where it is there."""

@@ -20,6 +20,9 @@ from ..progress import Progress
 from ..run import clean_environment, tail
 from . import rattler_child
 from .backends import CreateRequest, Detected
+from .leftovers import GROUP, end_builders
+from .ownership import private_directory
+from .package_cache import lent, opened, tidy
 from .rattler_errors import classify
 from .specs import credentials, strip_credentials
 from .stream import Stream, stream
@@ -40,19 +43,47 @@ class RattlerBackend:
 
     def create(self, request: CreateRequest, progress: Progress) -> list[dict[str, str]]:
         """See ``Backend``."""
+        if request.account is None:
+            try:
+                return self._packages(self._fetch(request, ("fetch", "link"), progress))
+            finally:
+                tidy(request.cache)
+        with lent(request.cache, request.account):
+            fetched = self._fetch(request, ("fetch",), progress)
+        # Linking follows the paths that packages name: it reads a cache that it cannot write.
+        with opened(request.cache, request.account[1]):
+            return self._packages(self._child(request, ("link",), fetched["records"], {}, progress))
+
+    def _fetch(self, request: CreateRequest, steps: tuple[str, ...], progress: Progress) -> dict[str, t.Any]:
         auth = os.path.join(request.scratch, "channel-auth.json")
-        _write_private(auth, auth_store(request.channels))
-        data = dataclasses.asdict(request)
-        data["channels"] = [strip_credentials(channel) for channel in request.channels]
-        # No cache, configuration or login of whoever runs the deploy.
-        environ = clean_environment({"HOME": request.scratch, "RATTLER_CACHE_DIR": request.cache, "RATTLER_AUTH_FILE": auth, "TMPDIR": request.scratch})
+        _write_private(auth, auth_store(request.channels), request.account)
         try:
-            program = [sys.executable, "-c", inspect.getsource(rattler_child)]
-            ended = stream(program, json.dumps(data) + "\n", environ, request.timeout, lambda line: _tell(line, progress))
+            return self._child(request, steps, (), {"RATTLER_AUTH_FILE": auth}, progress)
         finally:
             # Later steps run code of others with the scratch directory in reach.
             os.unlink(auth)
+
+    def _child(
+        self, request: CreateRequest, steps: tuple[str, ...], records: t.Sequence[str], variables: t.Mapping[str, str], progress: Progress
+    ) -> dict[str, t.Any]:
+        """The last message of a child that did the steps. What it left running has ended, too."""
+        work = private_directory(os.path.join(request.scratch, f"rattler-{steps[-1]}"), request.account)
+        account = (*request.account, GROUP) if request.account is not None else None
+        data = {**dataclasses.asdict(request), "account": account, "steps": steps, "work": work, "records": records}
+        data["channels"] = [strip_credentials(channel) for channel in request.channels]
+        # No cache, configuration or login of whoever runs the deploy.
+        environ = clean_environment({"HOME": work, "TMPDIR": work, "RATTLER_CACHE_DIR": work, **variables})
+        program = [sys.executable, "-I", "-c", inspect.getsource(rattler_child)]
+        try:
+            ended = stream(program, json.dumps(data) + "\n", environ, request.timeout, lambda line: _tell(line, progress))
+        finally:
+            if request.account is not None:
+                end_builders(request.account[0])
         return _outcome(ended, request)
+
+    @staticmethod
+    def _packages(message: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
+        return [dict(package) for package in message["packages"]]
 
 
 def auth_store(channels: t.Sequence[str]) -> dict[str, t.Any]:
@@ -73,12 +104,12 @@ def _tell(line: str, progress: Progress) -> None:
         progress(str(message["progress"]))
 
 
-def _outcome(ended: Stream, request: CreateRequest) -> list[dict[str, str]]:
+def _outcome(ended: Stream, request: CreateRequest) -> dict[str, t.Any]:
     """Judge by what was written: the exit status alone says nothing of this library."""
     for line in reversed(ended.lines):
         message = _message(line)
         if "packages" in message:
-            return [dict(package) for package in message["packages"]]
+            return message
         if "error" in message:
             raise classify(str(message["error"]), str(message["message"]), request)
     raise WorkerError(
@@ -97,6 +128,8 @@ def _message(line: str) -> dict[str, t.Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _write_private(path: str, data: t.Any) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
+def _write_private(path: str, data: t.Any, owner: t.Optional[tuple[int, int]]) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as handle:
         json.dump(data, handle)
+        if owner is not None:
+            os.fchown(handle.fileno(), *owner)

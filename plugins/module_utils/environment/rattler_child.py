@@ -7,27 +7,52 @@
 py-rattler may crash while an interpreter that used it shuts down, after all its work is done: so it gets a process of
 its own, which never shuts down. The file's text is handed to ``python -c``, hence it imports nothing of the collection.
 
-In: ``{"prefix", "specs", "explicit", "channels", "platform", "cache", "offline", "timeout"}``.
-Out: ``{"progress": line}`` …, then ``{"packages": [...]}`` or ``{"error": kind, "message": text}``.
+Two steps. ``fetch`` solves and fills the package cache, ``link`` makes the prefix out of it. Without an account one process
+does both; with one the package cache changes hands between them, and each is a process of its own.
+
+In: ``{"steps", "account", "prefix", "specs", "channels", "platform", "cache", "work", "offline", "timeout", "records"}``.
+account: ``[uid, gid, group]`` to become (group: a further one), or null. work: a directory for what only this build needs. records: what ``fetch`` gave.
+Out: ``{"progress": line}`` …, then ``{"records": [...], "packages": [...]}`` or ``{"error": kind, "message": text}``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  asyncio loads it late, when the account may not be able to read it
 import datetime
 import hashlib
 import importlib
 import json
 import os
+import pathlib
+import re
 import sys
 import typing as t
 import urllib.parse
 
 Emit = t.Callable[[t.Dict[str, t.Any]], None]
+AT_ONCE = 8
+ATTEMPTS = 3
+# What another attempt will not change: wrong contents, and what the machine refuses.
+_FINAL = re.compile(r"hash mismatch|mismatch.*sha256|os error (13|28|30|122)\b|\b40[1347]\b", re.IGNORECASE)
+# The number of a cache entry's revision, in front of its sha256: 8 bytes, big-endian.
+_REVISION = (1).to_bytes(8, "big")
 
 
 class HashMismatch(Exception):
     """A package file that is not the one that the channel's index names."""
+
+
+class UnsafePackage(Exception):
+    """A package that names a place outside of where it is put."""
+
+
+class NotCached(Exception):
+    """A package that would have to be fetched, which must not be."""
+
+
+class Unreachable(Exception):
+    """A directory that the account cannot get into."""
 
 
 def protocol() -> Emit:
@@ -44,17 +69,12 @@ def protocol() -> Emit:
 
 
 class Counter:
-    """The part of rattler's reporter that we listen to: what is fetched and linked."""
+    """The part of rattler's reporter that we listen to: what is linked."""
 
     def __init__(self, emit: Emit, total: int) -> None:
         self.emit = emit
         self.total = total
-        self.fetched = 0
         self.linked = 0
-
-    def on_populate_cache_complete(self, cache_entry: int) -> None:
-        self.fetched += 1
-        self.emit({"progress": f"download {self.fetched}/{self.total}"})
 
     def on_link_complete(self, index: int) -> None:
         self.linked += 1
@@ -66,57 +86,220 @@ def make_reporter(library: t.Any, emit: Emit, total: int) -> t.Any:
     return type("Reporter", (Counter, library.InstallerReporter), {})(emit, total)
 
 
+def become(account: t.Optional[t.Sequence[int]]) -> None:
+    """Give up root for good: called before anything that comes from elsewhere is read.
+
+    Only now, and not when the process is started: interpreter and library may lie where the account cannot read them.
+    """
+    if account is not None:
+        uid, gid, group = account
+        os.setgroups([group])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+
+
 def as_package(record: t.Any) -> t.Dict[str, str]:
     """Everything as text: the library's own types are not all strings."""
     return {"name": record.name.normalized, **{key: str(getattr(record, key)) for key in ("version", "build", "channel")}}
 
 
-def check_local_files(records: t.Sequence[t.Any]) -> None:
-    """Hash packages that lie in a directory: rattler checks what it downloads, but not ``file://``. Raises HashMismatch."""
-    for record in records:
-        parts = urllib.parse.urlsplit(str(record.url))
-        if parts.scheme != "file" or record.sha256 is None:
-            continue
+def entry_name(record: t.Any) -> str:
+    """The name of the package's directory in the cache, as the library itself would choose it. Raises UnsafePackage."""
+    name = "{name}-{version}-{build}".format_map(as_package(record))
+    if "/" in name or "\0" in name or name.startswith("."):
+        raise UnsafePackage(f"The channel {record.channel} has a package of the name {name!r}")
+    return name
+
+
+def is_cached(entry: str, record: t.Any) -> bool:
+    """Whether the cache's entry is this very package: beside it the library keeps the sha256 of the file that it came from."""
+    try:
+        with open(f"{entry}.lock", "rb") as handle:
+            digest = handle.read()[len(_REVISION) :]
+    except OSError:
+        return False
+    return digest == bytes(record.sha256 or b"") and os.path.isfile(os.path.join(entry, "info", "index.json"))
+
+
+def check_local_file(path: str, record: t.Any) -> None:
+    """Hash a package that lies in a directory before anything reads it: rattler checks what it downloads, but not ``file://``."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            digest.update(block)
+    if record.sha256 is not None and digest.hexdigest() != bytes(record.sha256).hex():
+        raise HashMismatch(f"{path} has the sha256 {digest.hexdigest()}, but its channel says {bytes(record.sha256).hex()}")
+
+
+async def unpack(library: t.Any, client: t.Any, record: t.Any, place: str) -> None:
+    """Put the package's contents into ``place``, which does not exist. Raises HashMismatch, or what the library raises."""
+    url = str(record.url)
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "file":
         path = urllib.parse.unquote(parts.path)
-        digest = hashlib.sha256()
-        with open(path, "rb") as handle:
-            for block in iter(lambda: handle.read(1 << 20), b""):
-                digest.update(block)
-        if digest.hexdigest() != bytes(record.sha256).hex():
-            raise HashMismatch(f"{path} has the sha256 {digest.hexdigest()}, but its channel says {bytes(record.sha256).hex()}")
+        check_local_file(path, record)
+        extract = library.package_streaming.extract
+        digests = await asyncio.get_running_loop().run_in_executor(None, extract, pathlib.Path(path), pathlib.Path(place))
+    else:
+        expected = bytes(record.sha256) if record.sha256 is not None else None
+        digests = await library.package_streaming.download_and_extract(client, url, pathlib.Path(place), expected)
+    for name, found in zip(("sha256", "md5"), digests):
+        wanted = getattr(record, name)
+        if wanted is not None and bytes(found) != bytes(wanted):
+            raise HashMismatch(f"{url} has the {name} {bytes(found).hex()}, but its channel says {bytes(wanted).hex()}")
+        if wanted is not None:
+            return
 
 
-async def create(request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Dict[str, str]]:
-    """Solve, check, install. Returns the packages."""
-    rattler: t.Any = importlib.import_module("rattler")
-    # The system's certificates, so that a company's own authority is believed here as everywhere on the host.
-    client = rattler.Client.from_config(rattler.Config.from_toml('tls-root-certs = "system"'))
-    source = rattler.SourceConfig(cache_action="force-cache-only" if request["offline"] else "cache-or-fetch")
-    gateway = rattler.Gateway(cache_dir=os.path.join(request["cache"], "repodata"), default_config=source, client=client)
-    specs = [rattler.MatchSpec(spec, strict=False) for spec in request["specs"]]
+async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
+    """Make the cache's entry, complete or not at all; a stream that breaks is begun anew."""
+    directory, name = os.path.split(entry)
+    attempt = 1
+    place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
+    while True:
+        try:
+            await unpack(library, client, record, place)
+            break
+        except Exception as error:
+            if attempt == ATTEMPTS or isinstance(error, (HashMismatch, OSError)) or _FINAL.search(str(error)):
+                raise
+            attempt += 1
+            place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
+            await asyncio.sleep(1)
+    if os.path.lexists(f"{entry}.lock"):
+        os.unlink(f"{entry}.lock")
+    if os.path.lexists(entry):
+        # Not ours to remove where it is root's; whoever takes the cache back does.
+        os.rename(entry, os.path.join(directory, f".{name}.{os.getpid()}.old"))
+    os.rename(place, entry)
+    with open(f"{entry}.lock", "xb") as handle:
+        handle.write(_REVISION + bytes(record.sha256 or b""))
+
+
+async def populate(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], records: t.Sequence[t.Any], emit: Emit) -> None:
+    """Fetch what the package cache has not got. Raises NotCached where that is not allowed."""
+    packages = os.path.join(request["cache"], "pkgs")
+    os.makedirs(packages, exist_ok=True)
+    missing = [(record, os.path.join(packages, entry_name(record))) for record in records]
+    missing = [(record, entry) for record, entry in missing if not is_cached(entry, record)]
+    for record, _entry in missing:
+        if request["offline"] and not str(record.url).startswith("file:"):
+            raise NotCached(f"offline is set, and the package cache has no {entry_name(record)}")
+    gate = asyncio.Semaphore(AT_ONCE)
+    done = 0
+
+    async def one(record: t.Any, entry: str) -> None:
+        nonlocal done
+        async with gate:
+            await add(library, client, record, entry)
+            done += 1
+            emit({"progress": f"download {done}/{len(missing)}"})
+
+    await asyncio.gather(*(one(record, entry) for record, entry in missing))
+
+
+async def fetch(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Any]:
+    """Solve, and fill the package cache. Returns the records."""
+    source = library.SourceConfig(cache_action="force-cache-only" if request["offline"] else "cache-or-fetch")
+    gateway = library.Gateway(cache_dir=os.path.join(request["cache"], "repodata"), default_config=source, client=client)
+    specs = [library.MatchSpec(spec, strict=False) for spec in request["specs"]]
     emit({"progress": f"solve {len(specs)} specs over {len(request['channels'])} channels"})
-    records = await rattler.solve(
-        sources=[rattler.Channel(channel) for channel in request["channels"]],
+    records = await library.solve(
+        sources=[library.Channel(channel) for channel in request["channels"]],
         specs=specs,
         gateway=gateway,
         platforms=[request["platform"], "noarch"],
-        virtual_packages=rattler.VirtualPackage.detect(),
+        virtual_packages=library.VirtualPackage.detect(),
         timeout=datetime.timedelta(seconds=request["timeout"]),
     )
-    emit({"progress": f"verify {len(records)} packages"})
-    check_local_files(records)
-    await rattler.install(
+    await populate(library, client, request, records, emit)
+    return list(records)
+
+
+def check_paths(entry: str, name: str) -> None:
+    """Raises UnsafePackage for a package that lists files outside of the prefix: the library would write them there."""
+    listed = os.path.join(entry, "info", "paths.json")
+    if os.path.isfile(listed):
+        with open(listed, encoding="utf-8") as handle:
+            paths = [str(each["_path"]) for each in json.load(handle)["paths"]]
+    else:
+        with open(os.path.join(entry, "info", "files"), encoding="utf-8") as handle:
+            paths = handle.read().splitlines()
+    for path in paths:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise UnsafePackage(f"The package {name} lists the file {path!r}, which leads out of the environment")
+
+
+def view_of(cache: str, work: str, records: t.Sequence[t.Any]) -> str:
+    """A package cache of this build's own, for the library writes into each that it reads: links to entries of the one that is root's."""
+    view = os.path.join(work, "pkgs")
+    os.mkdir(view)
+    for record in records:
+        name = entry_name(record)
+        os.symlink(os.path.join(cache, "pkgs", name), os.path.join(view, name))
+        with open(os.path.join(view, f"{name}.lock"), "xb") as handle:
+            handle.write(_REVISION + bytes(record.sha256 or b""))
+    return view
+
+
+async def link(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], records: t.Sequence[t.Any], emit: Emit) -> None:
+    """Make the prefix out of the package cache."""
+    packages = os.path.join(request["cache"], "pkgs")
+    for record in records:
+        check_paths(os.path.join(packages, entry_name(record)), entry_name(record))
+    await library.install(
         records,
         target_prefix=request["prefix"],
-        cache_dir=os.path.join(request["cache"], "pkgs"),
+        cache_dir=packages if request["account"] is None else view_of(request["cache"], request["work"], records),
         client=client,
-        requested_specs=[spec._match_spec for spec in specs],
+        requested_specs=[library.MatchSpec(spec, strict=False)._match_spec for spec in request["specs"]],
         # Link scripts are code from the channel: the caller runs them, as the build user.
         execute_link_scripts=False,
         show_progress=False,
-        reporter=make_reporter(rattler, emit, len(records)),
+        reporter=make_reporter(library, emit, len(records)),
     )
-    return sorted((as_package(record) for record in records), key=lambda each: each["name"])
+
+
+def dump(library: t.Any, records: t.Sequence[t.Any], work: str) -> t.List[str]:
+    """The records as JSON text, by way of a file, which is the only way that the library has."""
+    texts = []
+    for number, record in enumerate(records):
+        path = pathlib.Path(work, f"record-{number}.json")
+        library.PrefixRecord(record, library.PrefixPaths()).write_to_path(path, False)
+        texts.append(path.read_text(encoding="utf-8"))
+    return texts
+
+
+def load(library: t.Any, texts: t.Sequence[str], work: str) -> t.List[t.Any]:
+    """What ``dump`` gave, as records again."""
+    records = []
+    for number, text in enumerate(texts):
+        path = pathlib.Path(work, f"record-{number}.json")
+        path.write_text(text, encoding="utf-8")
+        records.append(library.PrefixRecord.from_path(path))
+    return records
+
+
+def check_reach(request: t.Dict[str, t.Any]) -> None:
+    """Raises Unreachable for a directory that is closed to the account, which would show as a failure of something else."""
+    for path in (request["prefix"], request["cache"], request["work"]):
+        if not os.access(path, os.X_OK):
+            raise Unreachable(f"The account with the uid {os.geteuid()} cannot get into {path}")
+
+
+async def work(library: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.Dict[str, t.Any]:
+    """Do the steps. Returns the last message."""
+    # The system's certificates, so that a company's own authority is believed here as everywhere on the host.
+    client = library.Client.from_config(library.Config.from_toml('tls-root-certs = "system"'))
+    records = load(library, request["records"], request["work"])
+    if "fetch" in request["steps"]:
+        records = await fetch(library, client, request, emit)
+    if "link" in request["steps"]:
+        await link(library, client, request, records, emit)
+    return {
+        "records": dump(library, records, request["work"]) if request["account"] is not None else [],
+        "packages": sorted((as_package(record) for record in records), key=lambda each: each["name"]),
+    }
 
 
 def main() -> None:
@@ -124,8 +307,12 @@ def main() -> None:
     status = 1
     try:
         os.umask(0o022)
+        library: t.Any = importlib.import_module("rattler")
+        importlib.import_module("rattler.package_streaming")
         request = json.loads(sys.stdin.readline())
-        emit({"packages": asyncio.run(create(request, emit))})
+        become(request["account"])
+        check_reach(request)
+        emit(asyncio.run(work(library, request, emit)))
         status = 0
     except BaseException as error:
         emit({"error": type(error).__name__, "message": str(error)})

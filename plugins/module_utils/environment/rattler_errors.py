@@ -14,13 +14,15 @@ from .backends import CreateRequest
 from .specs import strip_credentials
 
 _FETCH_ANEW = "Fetch or index the channel anew; do not install this file."
+_OPEN = "With build_user, what root, cache and channels name must be open to that account (chmod a+rX)."
+_LEAVE_OUT = "Leave the package out, or take it from a channel that you trust."
 _LOOK = "Look at what the message names."
 # (code, remedy, what the text says); the first that fits. What the machine lacks comes before what the network did.
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("disk_full", "Free space or inodes below the prefix and the cache (df -h; df -i), then run again.", r"os error 28\b|No space left"),
     ("disk_full", "The disk quota is used up: free space, then run the same command again.", r"os error 122\b|Disk quota exceeded"),
     ("not_writable", "The file system is read-only: remount it, or choose another root.", r"os error 30\b|Read-only file system"),
-    ("not_writable", "Run it with the rights it needs (become: true).", r"os error 13\b|Permission denied"),
+    ("not_writable", f"Run it with the rights it needs (become: true). {_OPEN}", r"os error 13\b|Permission denied"),
     ("prefix_too_long", "Choose a shorter root, name or prefix.", r"target prefix cannot be longer"),
     ("hash_mismatch", _FETCH_ANEW, r"hash mismatch|mismatch.*sha256|sha256.*mismatch"),
     ("channel_unreachable", "Check the credentials in the channel's address.", r"\b40[13] (?!File)|Unauthorized|Forbidden"),
@@ -33,6 +35,9 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
 )
 _KINDS: dict[str, tuple[str, str]] = {
     "HashMismatch": ("hash_mismatch", _FETCH_ANEW),
+    "UnsafePackage": ("unsafe_package", _LEAVE_OUT),
+    "NotCached": ("channel_unreachable", "Run once without offline, or name a directory in channels."),
+    "Unreachable": ("not_writable", _OPEN),
     "SolverError": ("unsatisfiable", "Loosen or correct python_version, packages or channels."),
     "InvalidMatchSpecError": ("invalid_option", "Correct that spec in packages, python_version or file."),
     "InvalidChannelError": ("invalid_option", "Correct the option channels."),
@@ -41,6 +46,7 @@ _SUBJECTS = {
     "unsatisfiable": "No set of packages fulfils what is wanted",
     "channel_unreachable": "A channel did not answer as one",
     "hash_mismatch": "A package is not what its channel says it is",
+    "unsafe_package": "A package is refused",
     "invalid_option": "The solver cannot read what is wanted",
     "disk_full": "The disk is full",
     "not_writable": "The prefix or the cache cannot be written",

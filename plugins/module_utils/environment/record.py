@@ -49,11 +49,12 @@ class Found:
 
 def look(path: str, build: int = 0) -> Found:
     """Read one prefix: no child process, a few listings."""
+    if os.path.lexists(building_mark(path)):
+        # Whatever is in there: downloaded code may have written a record, or a link to another one's.
+        return Found(path, "partial", build)
     record = read_record(path)
     if record is not None:
         return Found(path, "complete", int(record["build"]), record, tuple(drift(record, list_prefix(path, record.get("site_packages")))))
-    if os.path.lexists(building_mark(path)):
-        return Found(path, "partial", build)
     try:
         return Found(path, "foreign" if os.listdir(path) else "absent", build)
     except FileNotFoundError:

@@ -69,6 +69,11 @@ class Requirements:
         """Whether it names a local tree that could not be read, which only check mode puts up with."""
         return any(line.digest == UNKNOWN_TREE or (line.nested is not None and line.nested.has_unknown_tree()) for line in self.lines)
 
+    def without(self, unwanted: t.Callable[[Line], bool]) -> Requirements:
+        """The same without those lines, in included files too."""
+        lines = (dataclasses.replace(line, nested=line.nested.without(unwanted)) if line.nested is not None else line for line in self.lines)
+        return Requirements(self.path, tuple(line for line in lines if not unwanted(line)))
+
     def local_directories(self) -> list[str]:
         """The local directories that are to be built, those of included files too."""
         found: list[str] = []

@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import typing as t
 
 from .content import Content
-from .requirements import Requirements, render
+from .requirements import Line, Requirements, render
 
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Paths for the installer's ``-r`` and ``-c``."""
+    """Paths for the installer's ``-r`` and ``-c``. wheels: the requirements without those that must be built."""
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...]
+    wheels: tuple[str, ...]
 
 
 def write_sources(content: Content, directory: str, environ: t.Mapping[str, str]) -> Sources:
     """Write them into ``directory``; local packages are copied along, because building one writes into its tree."""
     writer = _Writer(directory, environ)
     wanted = [requirements for requirements in (*content.requirements, content.pip) if requirements.lines]
-    return Sources(tuple(writer.write(each) for each in wanted), tuple(writer.write(each) for each in content.constraints))
+    return Sources(
+        tuple(writer.write(each) for each in wanted),
+        tuple(writer.write(each) for each in content.constraints),
+        tuple(writer.write(each.without(must_be_built)) for each in wanted),
+    )
+
+
+def must_be_built(line: Line) -> bool:
+    """Whether the line names something that surely has no wheel: a directory, a repository."""
+    return (bool(line.local) and not line.local.endswith(".whl")) or re.search(r"\b(git|hg|svn|bzr)\+", line.text) is not None
 
 
 class _Writer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -17,6 +18,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment import ow
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.activation import ACTIVATE, base_activation, declared_variables, evaluated, has_scripts
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.stream import stream
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.files import remove_tree
 from ansible_collections.ew_ai.worker.plugins.module_utils.run import run
 
 NOBODY = (65534, 65534)
@@ -120,43 +122,111 @@ def test_an_unknown_build_user_is_refused() -> None:
 
 
 @as_root
-def test_the_build_user_gets_directories_and_root_gets_everything_back(tmp_path: pathlib.Path) -> None:
-    cache, prefix = tmp_path / "cache", tmp_path / "prefix"
-    cache.mkdir()
+def test_root_gets_everything_back_that_the_build_user_had(tmp_path: pathlib.Path) -> None:
+    prefix, outside = tmp_path / "prefix", tmp_path / "outside"
     (prefix / "lib").mkdir(parents=True)
-    (cache / "linked").write_text("shared")
-    (cache / "linked").chmod(0o640)
-    os.link(cache / "linked", prefix / "lib/linked")
-    ownership.lend(str(prefix), NOBODY)
-    assert (os.stat(prefix / "lib").st_uid, os.stat(cache / "linked").st_uid) == (65534, 0)
-    # What a build user leaves: files, links out of the prefix, a second name of a file elsewhere
-    outside = tmp_path / "outside"
+    (prefix / "lib/linked").write_text("root's")
+    (prefix / "lib/linked").chmod(0o640)
+    ownership.give(str(prefix / "lib"), NOBODY, lambda path: False)
+    os.chown(prefix / "lib/linked", 0, 0)
+    # What a build user leaves: files, links out of the prefix, a second name of a file elsewhere, what is no file
     outside.write_text("mine")
-    os.chown(outside, *NOBODY)
-    os.link(outside, prefix / "lib/second")
     (prefix / "lib/tool").write_text("#!/bin/sh\n")
-    os.chown(prefix / "lib/tool", *NOBODY)
-    (prefix / "lib/tool").chmod(0o4777)
     (prefix / "lib/private").write_text("x")
-    os.chown(prefix / "lib/private", *NOBODY)
-    (prefix / "lib/private").chmod(0o600)
     (prefix / "lib/out").symlink_to(outside)
-    os.chown(prefix / "lib/out", *NOBODY, follow_symlinks=False)
-    ownership.take_back(str(prefix))
+    os.mkfifo(prefix / "lib/pipe", 0o666)
+    for path in (prefix, outside, *(prefix / "lib" / name for name in ("tool", "private", "out", "pipe"))):
+        os.chown(path, *NOBODY, follow_symlinks=False)
+    os.link(outside, prefix / "lib/second")
+    (prefix / "lib/tool").chmod(0o4777)
+    (prefix / "lib/private").chmod(0o600)
+    ownership.take_back(str(prefix), NOBODY[0])
     assert [path for path in (prefix, *prefix.rglob("*")) if os.lstat(path).st_uid != 0] == []
-    modes = {path.name: os.lstat(path).st_mode & 0o7777 for path in prefix.rglob("*") if not path.is_symlink()}
-    assert modes == {"lib": 0o755, "linked": 0o640, "second": 0o644, "tool": 0o755, "private": 0o644}
+    modes = {path.name: os.lstat(path).st_mode & 0o7777 for path in (prefix, *prefix.rglob("*")) if not path.is_symlink()}
+    assert modes == {"prefix": 0o755, "lib": 0o755, "linked": 0o640, "second": 0o644, "tool": 0o755, "private": 0o644}
     assert (os.stat(outside).st_uid, outside.read_text()) == (65534, "mine")
-    assert os.stat(cache / "linked").st_ino == os.stat(prefix / "lib/linked").st_ino
 
 
 @as_root
+def test_what_stays_ours_is_neither_given_nor_taken(tmp_path: pathlib.Path) -> None:
+    """But for what was half taken when its run was killed."""
+    top = tmp_path / "cache"
+
+    def stays(path: str) -> bool:
+        return os.path.dirname(path) == str(top / "pkgs")
+
+    for name in ("ours", "new", "half"):
+        (top / "pkgs" / name / "lib").mkdir(parents=True)
+        (top / "pkgs" / name / "lib/file").write_text("x")
+    ownership.give(str(top), NOBODY, stays)
+    owners = {str(path.relative_to(top)): path.stat().st_uid for path in (top, *top.rglob("*"))}
+    assert {name for name, uid in owners.items() if uid == NOBODY[0]} == {".", "pkgs"}
+    for path in (top / "pkgs/new", top / "pkgs/new/lib", top / "pkgs/half/lib"):
+        os.chown(path, *NOBODY)
+    (top / "pkgs/half").chmod(0o700)
+    (top / "pkgs/ours/lib/file").chmod(0o600)
+    ownership.take_back(str(top), NOBODY[0], stays=stays)
+    assert {path.stat().st_uid for path in (top, *top.rglob("*"))} == {0}
+    assert (top / "pkgs/half").stat().st_mode & 0o777 == 0o755
+    assert (top / "pkgs/ours/lib/file").stat().st_mode & 0o777 == 0o600
+
+
+@as_root
+@pytest.mark.parametrize("name", ["", "lib/file"])
+def test_what_belongs_to_a_third_account_is_refused(tmp_path: pathlib.Path, name: str) -> None:
+    prefix = tmp_path / "prefix"
+    (prefix / "lib").mkdir(parents=True)
+    (prefix / "lib/file").write_text("secret")
+    for path in (prefix, *prefix.rglob("*")):
+        os.chown(path, *NOBODY)
+    os.chown(prefix / name, 12345, 12345)
+    with pytest.raises(WorkerError, match="uid 12345") as failure:
+        ownership.take_back(str(prefix), NOBODY[0])
+    assert failure.value.code == "build_failed"
+
+
 def test_a_cache_of_another_owner_is_not_trusted(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "uv"
-    assert ownership.own_directory(str(path), NOBODY) == str(path)
+    assert ownership.own_directory(str(path)) == str(path)
     (path / "wheel").write_text("x")
-    ownership.own_directory(str(path), NOBODY)
+    ownership.own_directory(str(path))
     assert (path / "wheel").exists()
-    ownership.own_directory(str(path), None)
-    assert not (path / "wheel").exists()
-    assert os.stat(path).st_uid == 0
+    if os.geteuid() == 0:
+        os.chown(path, *NOBODY)
+        ownership.own_directory(str(path))
+        assert not (path / "wheel").exists()
+        assert os.stat(path).st_uid == 0
+
+
+def nested(path: pathlib.Path, levels: int) -> None:
+    """Directories in directories, further down than a path can reach."""
+    path.mkdir()
+    here = os.open(path, os.O_RDONLY)
+    for _level in range(levels):
+        os.mkdir("deeper", dir_fd=here)
+        there = os.open("deeper", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(here)
+
+
+def test_a_tree_is_removed_however_deep_it_is(tmp_path: pathlib.Path) -> None:
+    nested(tmp_path / "tree", 3000)
+    remove_tree(str(tmp_path / "tree"))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        remove_tree(str(tmp_path / "tree"))
+
+
+@as_root
+@pytest.mark.parametrize(("levels", "refused"), [(500, False), (3000, True)])
+def test_a_deep_tree_is_taken_back_or_refused(tmp_path: pathlib.Path, levels: int, refused: bool) -> None:
+    nested(tmp_path / "tree", levels)
+    subprocess.run(["chown", "-R", "nobody", tmp_path / "tree"], check=True)
+    if refused:
+        with pytest.raises(WorkerError, match="nested too deep"):
+            ownership.take_back(str(tmp_path / "tree"), NOBODY[0])
+    else:
+        ownership.take_back(str(tmp_path / "tree"), NOBODY[0])
+        assert subprocess.run(["find", tmp_path / "tree", "-not", "-user", "root"], capture_output=True, text=True, check=True).stdout == ""
+    remove_tree(str(tmp_path / "tree"))

@@ -194,6 +194,9 @@ def test_a_prefix_tells_what_it_is(tmp_path: pathlib.Path) -> None:
     mark.write_text("{}")
     assert look(str(path), 7) == Found(str(path), "partial", 7)
     write_record(str(path), {"fingerprint": PRINT, "build": 2, "site_packages": None, "listing": dataclasses.asdict(list_prefix(str(path), None))})
+    # Code of packages may write such a record while it is built: only without the mark it is ours.
+    assert look(str(path), 7) == Found(str(path), "partial", 7)
+    mark.unlink()
     found = look(str(path))
     assert (found.state, found.build, found.fingerprint, found.drift) == ("complete", 2, PRINT, ())
     assert look(str(meta / "python-3.10.1-h0_0.json")).state == "foreign"
@@ -260,6 +263,8 @@ def test_paths() -> None:
     assert EXACT.link is None
     assert PLACE.lock != EXACT.lock
     assert PLACE.lock.startswith("/root/locks/env-")
+    assert EXACT.scratch("/srv/env").startswith("/root/cache/build/env-")
+    assert EXACT.scratch("/srv/env") != EXACT.scratch("/opt/env")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The caches of what was downloaded: root's, and closed to everybody else, but while a tool fills them as the build user.
+
+No downloaded code runs while a cache is lent: what it could change would go into environments that have nothing to do with it.
+Closed, because whoever can open a tool's lock file can hold that lock for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import typing as t
+
+from ..files import remove_tree
+from .ownership import Stays, give, is_ours, take_back
+
+# The caches below the cache directory that are lent.
+CONDA, UV = "conda", "uv"
+
+
+@contextlib.contextmanager
+def lent(cache: str, owner: tuple[int, int]) -> t.Iterator[None]:
+    """The cache (made if absent, in a directory that is ours) belongs to the owner for the block, but for packages that are in it."""
+    reclaim(cache, owner[0])
+    give(cache, owner, _packages_of(cache))
+    try:
+        yield
+    finally:
+        reclaim(cache, owner[0])
+
+
+@contextlib.contextmanager
+def opened(cache: str, group: int) -> t.Iterator[None]:
+    """Accounts of the group can read what they know the name of for the block."""
+    os.chown(cache, 0, group)
+    os.chmod(cache, 0o710)
+    try:
+        yield
+    finally:
+        _close(cache)
+
+
+def reclaim(cache: str, builder: int) -> None:
+    """Make the cache root's and closed, whatever state a killed run left it in. What a third account could change is removed."""
+    if os.path.lexists(cache) and os.stat(cache, follow_symlinks=False).st_uid not in (0, builder):
+        remove_tree(cache)
+    if not os.path.lexists(cache):
+        os.mkdir(cache, 0o700)
+    if not is_ours(cache, 0, 0o700):
+        take_back(cache, builder, stays=_packages_of(cache))
+        tidy(cache)
+        _close(cache)
+
+
+def tidy(cache: str) -> None:
+    """Remove from conda's package cache what is no package: half of one, one that was exchanged, a lock that somebody may hold."""
+    packages = os.path.join(cache, "pkgs")
+    with contextlib.suppress(FileNotFoundError), os.scandir(packages) as entries:
+        for entry in list(entries):
+            whole = entry.is_dir(follow_symlinks=False) or (entry.is_file(follow_symlinks=False) and entry.name.endswith(".lock"))
+            if entry.name.startswith(".") or not whole:
+                remove_tree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def view_of_wheels(cache: str, view: str, owner: tuple[int, int]) -> str:
+    """A copy of uv's cache, whose files in unpacked wheels are hard links to root's: the owner cannot change those, and nobody reads the rest."""
+    is_package = _packages_of(cache)
+    for directory, names, files in os.walk(cache):
+        relative = os.path.relpath(directory, cache)
+        target = os.path.normpath(os.path.join(view, relative))
+        os.mkdir(target, 0o755)
+        unpacked = is_package(os.path.join(cache, *relative.split(os.sep)[:2]))
+        for name in files + [name for name in names if os.path.islink(os.path.join(directory, name))]:
+            source = os.path.join(directory, name)
+            if unpacked:
+                os.link(source, os.path.join(target, name), follow_symlinks=False)
+            else:
+                shutil.copyfile(source, os.path.join(target, name), follow_symlinks=False)
+    give(view, owner, _packages_of(view))
+    return view
+
+
+def _packages_of(cache: str) -> Stays:
+    """The directories of one package each: in conda's cache, and of unpacked wheels in uv's."""
+
+    def is_package(path: str) -> bool:
+        parts = os.path.relpath(path, cache).split(os.sep)
+        return len(parts) == 2 and (parts[0] == "pkgs" or parts[0].startswith("archive-"))
+
+    return is_package
+
+
+def _close(cache: str) -> None:
+    os.chown(cache, 0, 0)
+    os.chmod(cache, stat.S_IRWXU)
