@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
                 raise OptionError(name, options[name], "it is not for playbooks", "Leave it out.")
         if options["state"] == "absent":
             return self._module(options, task_vars)
-        inspection = inspect_source(options["source"], options["requirements_file"], options["ignore"])
+        inspection = inspect_source(options["source"], options["requirements_file"], options["ignore"], extra_files=options["extra_files"])
         _refuse(inspection)
         return self._present(options, inspection, task_vars)
 
@@ -70,7 +70,7 @@ class ActionModule(ActionBase):
             result.update(
                 requirements=os.path.join(path, inspection.requirements) if inspection.requirements else None,
                 requirement_files={os.path.join(path, name): text for name, text in inspection.requirement_files.items()},
-                local_requirements=inspection.local_requirements,
+                extra_files={given: os.path.join(path, name) for given, name in inspection.extra_files.items()},
                 warnings=[*result.get("warnings", []), *inspection.warnings],
             )
         return {**result, "sent_bytes": sent}
@@ -108,6 +108,6 @@ def _refuse(inspection: Inspection) -> None:
         raise WorkerError(
             "bad_source",
             f"{len(inspection.failures)} things are wrong with {redact(inspection.directory)}:\n{lines}",
-            "Mend them and run the same command again.",
+            "Fix them and run the same command again.",
             failures=inspection.findings(),
         )

@@ -90,15 +90,17 @@ options:
     type: path
   requirements:
     description:
-      - Requirement files on the host, for O(installer). What they include by C(-r) and C(-c), and local directories that they name,
+      - Requirement files on the host, for O(installer). What they include by C(-r) and C(-c), and local packages that they name,
         are relative to the file that names them.
+      - All of that must be, links resolved, in the directory of the file that is named here; for a file of a release below O(root),
+        anywhere in that release. The same holds for O(file) and O(constraints). Anything else is refused with the code C(requirements_outside).
       - Editable requirements (C(-e)) are refused, because the environment would change with a directory outside of it.
     type: list
     elements: path
     default: []
   pip:
     description:
-      - Requirements as in a requirement file, one line each.
+      - Requirements as in a requirement file, one line each. Paths in them are absolute, and may lead anywhere.
     type: list
     elements: str
     default: []

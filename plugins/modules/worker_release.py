@@ -41,6 +41,13 @@ options:
     description: The requirements file, from the worker directory. It need not exist.
     type: str
     default: requirements.txt
+  extra_files:
+    description:
+      - Other files that the environment is built from, from the worker directory. Those that end with C(.yml) or C(.yaml) are environment
+        files, all others constraint files. What they include, and the local packages that they name, must be in the worker directory.
+    type: list
+    elements: str
+    default: []
   ignore:
     description:
       - Patterns of what to leave out, beside those in C(.workerignore) in the worker directory and the default ones.
@@ -130,12 +137,12 @@ requirements:
   type: str
   returned: always
 requirement_files:
-  description: The text of the requirements file, and of all that it includes, by path on the host.
+  description: The text of the requirements file, of O(extra_files), and of all that they include, by path on the host.
   type: dict
   returned: always
-local_requirements:
-  description: Whether a requirement is a path.
-  type: bool
+extra_files:
+  description: Path on the host of each of O(extra_files), by the path that was given.
+  type: dict
   returned: always
 sent_bytes:
   description: How many bytes were sent to the host.
@@ -171,7 +178,7 @@ def work(options: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Without a package, only tell whether one is needed: the action plugin then comes back with it."""
     root, release = options["root"], options["release"] or ""
     if not root.startswith("/"):
-        raise OptionError("root", root, "it is no absolute path", "Write it from the top: /opt/ew_ai_worker")
+        raise OptionError("root", root, "it is not an absolute path", "Start it with /: /opt/ew_ai_worker")
     if not re.fullmatch("[0-9a-f]{16}", release):
         raise OptionError("release", release, "an id has 16 hexadecimal digits", f"See what there is: ls {root}/releases")
     actions = Actions()

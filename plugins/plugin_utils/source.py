@@ -10,11 +10,12 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.environment_file import parse_environment_file
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import Tree, parse_requirements, read_requirements
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import FILE, LINK, Entry, scan, target_path
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.ignore import FILE_NAME, rules_of
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.origin import find_origin
-from ansible_collections.ew_ai.worker.plugins.plugin_utils.requirements import Requirements, read_requirements
 
 FLAT, NESTED = "flat", "nested"
 PACKAGE = "worker"
@@ -26,7 +27,8 @@ class Inspection:
 
     directory: the worker directory on the controller, absolute. layout: ``flat``, ``nested``, or empty where it is neither.
     failures: every reason why it cannot be deployed; with any, the other fields may be incomplete.
-    requirements: path of the requirements file, or None. requirement_files: {path: text} of it and what it includes.
+    requirements: path of the requirements file, or None. extra_files: {path as it was given: path} of the other files that the
+    environment is built from. requirement_files: {path: text} of all of them and what they include.
     """
 
     directory: str
@@ -36,7 +38,7 @@ class Inspection:
     warnings: tuple[str, ...] = ()
     requirements: t.Optional[str] = None
     requirement_files: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
-    local_requirements: bool = False
+    extra_files: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def files(self) -> int:
@@ -53,11 +55,14 @@ class Inspection:
         return [{"check": failure.code, "msg": failure.message, "remedy": failure.remedy} for failure in self.failures]
 
 
-def inspect_source(source: str, requirements_file: str = "requirements.txt", ignore: t.Sequence[str] = (), scratch: str = "") -> Inspection:
+def inspect_source(
+    source: str, requirements_file: str = "requirements.txt", ignore: t.Sequence[str] = (), scratch: str = "", extra_files: t.Sequence[str] = ()
+) -> Inspection:
     """Look at a directory, an archive or ``git+<url>@<ref>`` on the controller, and never raise WorkerError: failures are in what is returned.
 
     ignore: patterns beside the default ones and those of ``.workerignore``. scratch: where archives and repositories are unpacked,
-    by default the temporary directory of this run of Ansible, which removes it at its end.
+    by default the temporary directory of this run of Ansible, which removes it at its end. extra_files: paths below the worker
+    directory of environment files (``.yml``, ``.yaml``) and constraint files.
     """
     try:
         origin = find_origin(source, scratch or default_scratch())
@@ -70,7 +75,7 @@ def inspect_source(source: str, requirements_file: str = "requirements.txt", ign
     except WorkerError as error:
         return Inspection(source, failures=(error,))
     entries, problems = scan(origin.directory, rules, follow_outside=origin.trusted)
-    return _judge(origin.directory, entries, problems, requirements_file)
+    return _judge(origin.directory, entries, problems, requirements_file, extra_files)
 
 
 def default_scratch() -> str:
@@ -80,22 +85,22 @@ def default_scratch() -> str:
     return str(t.cast("t.Any", constants).DEFAULT_LOCAL_TMP)
 
 
-def _judge(directory: str, entries: list[Entry], problems: list[WorkerError], requirements_file: str) -> Inspection:
+def _judge(directory: str, entries: list[Entry], problems: list[WorkerError], requirements_file: str, extra_files: t.Sequence[str]) -> Inspection:
     content = Content(entries)
     failures = list(problems)
     warnings: list[str] = []
     layout = content.layout()
     if not layout:
         failures.append(_neither(directory))
-    found = Requirements({}, False)
+    files = _Files(directory, content, failures)
     name = os.path.normpath(requirements_file)
     if content.find(name) is None:
         warnings.append(f"{os.path.join(directory, name)} does not exist (or is left out): the worker gets no packages from a requirements file.")
     else:
-        try:
-            found = read_requirements(name, content.text)
-        except WorkerError as error:
-            failures.append(error)
+        files.read(name)
+    extra = {each: os.path.normpath(each) for each in extra_files}
+    for given, path in extra.items():
+        files.read_extra(given, path)
     prefix = f"{PACKAGE}/" if layout == FLAT else ""
     return Inspection(
         directory,
@@ -103,10 +108,59 @@ def _judge(directory: str, entries: list[Entry], problems: list[WorkerError], re
         tuple(dataclasses.replace(entry, path=prefix + entry.path) for entry in entries),
         tuple(failures),
         tuple(warnings),
-        prefix + name if name in found.files else None,
-        {prefix + path: text for path, text in found.files.items()},
-        found.local,
+        prefix + name if name in files.texts else None,
+        {prefix + path: text for path, text in files.texts.items()},
+        {given: prefix + path for given, path in extra.items()},
     )
+
+
+class _Files:
+    """The files that an environment is built from, read as the host will read them. texts: {path below the top: text}."""
+
+    def __init__(self, directory: str, content: Content, failures: list[WorkerError]) -> None:
+        self.directory = directory
+        self.content = content
+        self.failures = failures
+        self.texts: dict[str, str] = {}
+        # Links are the content's matter: none leads out of it.
+        self.tree = Tree(self._text, directory, real=lambda path: path, digest=self._digest, moves=True)
+
+    def read(self, path: str) -> None:
+        """A requirement file. What is wrong with it becomes a failure."""
+        self._judge(lambda: read_requirements(os.path.join(self.directory, path), self.tree))
+
+    def read_extra(self, given: str, path: str) -> None:
+        """An environment file or a constraint file, by its path as the option has it and below the top."""
+        full = os.path.join(self.directory, path)
+        if os.path.isabs(path) or path.split("/")[0] in ("..", "."):
+            self.failures.append(OptionError("extra_files", given, "it is not the path of a file in the worker directory", "Name it as seen from there."))
+        elif self.content.find(path) is None:
+            remedy = "Create it, or correct its name; see that no pattern leaves it out."
+            self.failures.append(WorkerError("file_missing", f"{full} does not exist (or is left out), but the environment is to be built from it.", remedy))
+        elif path.endswith((".yml", ".yaml")):
+            self._judge(lambda: self._read_environment_file(full))
+        else:
+            self.read(path)
+
+    def _read_environment_file(self, path: str) -> None:
+        listed = parse_environment_file(self._text(path) or "", path)
+        parse_requirements(listed.pip, os.path.dirname(path), self.tree, path)
+
+    def _judge(self, read: t.Callable[[], object]) -> None:
+        try:
+            read()
+        except WorkerError as error:
+            self.failures.append(error)
+
+    def _text(self, path: str) -> t.Optional[str]:
+        below = os.path.relpath(path, self.directory)
+        text = self.content.text(below)
+        if text is not None:
+            self.texts[below] = text
+        return text
+
+    def _digest(self, path: str) -> t.Optional[str]:
+        return "there" if self.content.exists(os.path.relpath(path, self.directory)) else None
 
 
 def _neither(directory: str) -> WorkerError:
@@ -128,15 +182,21 @@ class Content:
 
     def find(self, path: str) -> t.Optional[Entry]:
         """The file at the path, or None."""
+        entry = self._entries.get(self._resolved(path))
+        return entry if entry is not None and entry.kind == FILE else None
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or a directory at the path."""
+        place = self._resolved(path)
+        return place in (".", "") or place in self._entries or any(each.startswith(f"{place}/") for each in self._entries)
+
+    def _resolved(self, path: str) -> str:
         for _step in range(40):
-            entry = self._entries.get(path)
-            if entry is not None and entry.kind == FILE:
-                return entry
             link = self._link_on_the_way(path)
             if link is None:
-                return None
+                break
             path = os.path.normpath(os.path.join(target_path(link), os.path.relpath(path, link.path)))
-        return None
+        return path
 
     def _link_on_the_way(self, path: str) -> t.Optional[Entry]:
         names = path.split("/")

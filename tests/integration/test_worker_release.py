@@ -98,7 +98,7 @@ def test_twelve_steps(case: Case) -> None:
             "created",
             "requirements",
             "requirement_files",
-            "local_requirements",
+            "extra_files",
             "sent_bytes",
         }
         assert bool(result["diff"]["after"]) is result["changed"]
@@ -128,9 +128,9 @@ def test_result_is_complete_in_check_mode_and_nothing_is_sent(case: Case) -> Non
     assert real["release"] == {"id": release, "path": path, "layout": "nested", "files": 4, "bytes": 27}
     assert real["requirements"] == f"{path}/requirements.txt"
     assert real["requirement_files"] == {f"{path}/requirements.txt": "-r more.txt\n", f"{path}/more.txt": "numpy\n"}
-    assert real["local_requirements"] is False
+    assert real["extra_files"] == {}
     assert planned["sent_bytes"] == 0 < real["sent_bytes"]
-    same = ("changed", "actions", "diff", "release", "created", "requirements", "requirement_files", "local_requirements")
+    same = ("changed", "actions", "diff", "release", "created", "requirements", "requirement_files", "extra_files")
     assert {key: planned[key] for key in same} == {key: real[key] for key in same}
     below = f"releases/{release}"
     assert case.on_host() == ["releases", below, *(f"{below}/{name}" for name in ("link", "more.txt", "requirements.txt", "worker", "worker/main.py"))]
@@ -160,9 +160,11 @@ def test_without_a_requirements_file_it_warns(case: Case) -> None:
 
 
 BAD: list[tuple[dict[str, t.Any], str, str]] = [
-    ({"root": "relative"}, "invalid_option", "no absolute path"),
+    ({"root": "relative"}, "invalid_option", "not an absolute path"),
     ({"source": "nothing"}, "source_missing", "/nothing does not exist"),
-    ({"requirements_file": "bad.txt"}, "requirements_missing", "bad.txt includes gone.txt"),
+    ({"requirements_file": "bad.txt"}, "requirements_missing", "/bad.txt includes, does not exist"),
+    ({"extra_files": ["gone.yml"]}, "file_missing", "/gone.yml does not exist"),
+    ({"extra_files": ["bad.yml"]}, "requirements_outside", "The line '-r /etc/shadow' of"),
     ({"ignore": ["main.py"]}, "no_worker", "left out by a pattern"),
     ({"package": "/x"}, "invalid_option", "not for playbooks"),
     ({"release": "0" * 16}, "invalid_option", "not for playbooks"),
@@ -175,6 +177,7 @@ BAD: list[tuple[dict[str, t.Any], str, str]] = [
 
 def test_bad_input_is_one_clear_error(case: Case) -> None:
     (case.source / "bad.txt").write_text("-r gone.txt\n")
+    (case.source / "bad.yml").write_text("dependencies:\n  - pip:\n    - -r /etc/shadow\n")
     tasks = [{"root": str(case.root), "source": str(case.source), **args} for args, _code, _words in BAD]
     for (args, code, words), found in zip(BAD, run_tasks("worker_release", tasks, case.home, cwd=case.home)):
         assert found.get("failed") is True, (args, found)

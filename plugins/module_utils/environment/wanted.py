@@ -11,10 +11,11 @@ import typing as t
 
 from ..errors import OptionError, WorkerError
 from ..files import read_text
+from ..layout import Layout
 from .content import Content, this_platform
 from .environment_file import EnvironmentFile, parse_environment_file
 from .place import Place, is_name
-from .requirements import Reader, parse_requirements, read_requirements
+from .requirements import Reader, Requirements, Tree, parse_requirements, read_requirements
 from .specs import check_channels, check_packages, check_python_version
 
 Options = t.Mapping[str, t.Any]
@@ -44,19 +45,25 @@ def wanted_content(options: Options, check: bool) -> Content:
     """What. check: the texts in ``planned_files`` stand in for files that do not exist yet. Raises WorkerError."""
     planned = options.get("planned_files") or {}
     read = _reader(planned if check else {})
-    listed = _environment_file(options.get("file"), read)
+    listed = _environment_file(options, read)
     python_version = check_python_version(options.get("python_version"))
     packages = check_packages([*(options.get("packages") or []), *listed.packages])
-    requirements = tuple(read_requirements(_absolute("requirements", path), read, check) for path in options.get("requirements") or [])
-    constraints = tuple(read_requirements(_absolute("constraints", path), read, check) for path in options.get("constraints") or [])
-    directory = os.path.dirname(options["file"]) if options.get("file") else None
-    pip = parse_requirements([*(options.get("pip") or []), *listed.pip], directory, read, check)
+    pip = parse_requirements(options.get("pip") or [], None, Tree(read, None, lenient=check), "the option pip")
+    if options.get("file"):
+        tree = Tree(read, tree_of(options["file"], options), lenient=check)
+        of_file = parse_requirements(listed.pip, os.path.dirname(os.path.normpath(options["file"])), tree, options["file"])
+        pip = Requirements("", (*pip.lines, *of_file.lines))
+
+    def files(option: str) -> tuple[Requirements, ...]:
+        paths = [_absolute(option, path) for path in options.get(option) or []]
+        return tuple(read_requirements(path, Tree(read, tree_of(path, options), lenient=check)) for path in paths)
+
     content = Content(
         python_version=python_version,
         packages=packages,
         channels=check_channels(options.get("channels") or listed.channels, bool(options.get("allow_anaconda_defaults"))),
-        requirements=requirements,
-        constraints=constraints,
+        requirements=files("requirements"),
+        constraints=files("constraints"),
         pip=pip,
         variables=listed.variables,
         installer=options["installer"],
@@ -81,10 +88,21 @@ def _reader(planned: t.Mapping[str, str]) -> Reader:
     return read
 
 
-def _environment_file(path: t.Optional[str], read: Reader) -> EnvironmentFile:
+def tree_of(path: str, options: Options) -> str:
+    """The directory that a file may refer to: the release that it is in, else the directory that it lies in."""
+    releases = os.path.normpath(Layout(options["root"]).releases)
+    below = os.path.relpath(os.path.normpath(path), releases).split(os.sep)
+    return os.path.join(releases, below[0]) if len(below) > 1 and below[0] != os.pardir else os.path.dirname(os.path.normpath(path))
+
+
+def _environment_file(options: Options, read: Reader) -> EnvironmentFile:
+    path = options.get("file")
     if not path:
         return EnvironmentFile((), (), (), ())
-    text = read(os.path.normpath(_absolute("file", path)))
+    place = os.path.normpath(_absolute("file", path))
+    if not Tree(read, tree_of(place, options)).holds(place):
+        raise OptionError("file", path, f"it is a link to {os.path.realpath(place)}", "Name the file itself.")
+    text = read(place)
     if text is None:
         raise OptionError("file", path, "there is no such file on the host", "Copy it there first, or name another one.")
     return parse_environment_file(text, path)

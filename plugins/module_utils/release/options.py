@@ -12,6 +12,7 @@ ARGUMENTS: dict[str, t.Any] = {
     "root": {"type": "path", "required": True},
     "source": {"type": "str"},
     "requirements_file": {"type": "str", "default": "requirements.txt"},
+    "extra_files": {"type": "list", "elements": "str", "default": []},
     "ignore": {"type": "list", "elements": "str", "default": []},
     "release": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -27,6 +28,6 @@ EMPTY: dict[str, t.Any] = {
     "created": False,
     "requirements": None,
     "requirement_files": {},
-    "local_requirements": False,
+    "extra_files": {},
     "sent_bytes": 0,
 }

@@ -71,6 +71,43 @@ def test_planned_files_stand_in_only_in_check_mode(tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("lines", "code"),
+    [("-r ../base.txt", None), ("../lib", None), ("-r ../../../other.txt", "requirements_outside"), ("../../../lib", "requirements_outside")],
+)
+def test_a_file_of_a_release_may_name_what_is_in_the_release(tmp_path: pathlib.Path, lines: str, code: t.Optional[str]) -> None:
+    """Elsewhere it may name what is in its own directory."""
+    release = tmp_path / "releases/0123456789abcdef"
+    (release / "deploy").mkdir(parents=True)
+    (release / "lib").mkdir()
+    (tmp_path / "lib").mkdir()
+    for path in (release / "base.txt", tmp_path / "other.txt"):
+        path.write_text("six\n")
+    (release / "deploy/requirements.txt").write_text(lines)
+    (release / "deploy/environment.yml").write_text(f"dependencies:\n  - python=3.10\n  - pip:\n    - {lines}\n")
+    for given in ({"requirements": [str(release / "deploy/requirements.txt")]}, {"file": str(release / "deploy/environment.yml")}):
+        for root, expected in ((tmp_path, code), (tmp_path / "elsewhere", "requirements_outside")):
+            options = {**OPTIONS, "root": str(root), "python_version": "3.10", **given}
+            if expected is None:
+                wanted_content(options, check=False)
+                continue
+            with pytest.raises(WorkerError) as failure:
+                wanted_content(options, check=False)
+            assert failure.value.code == expected
+
+
+def test_no_file_makes_root_read_another_one(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "secret").write_text("root:secret-word\n")
+    (tmp_path / "worker/environment.yml").write_text(f"dependencies:\n  - python=3.10\n  - pip:\n    - -r {tmp_path}/secret\n")
+    (tmp_path / "worker/link.yml").symlink_to(tmp_path / "secret")
+    for name in ("environment.yml", "link.yml"):
+        with pytest.raises(WorkerError) as failure:
+            wanted_content({**OPTIONS, "file": str(tmp_path / "worker" / name)}, check=False)
+        assert failure.value.code in ("requirements_outside", "invalid_option")
+        assert "secret-word" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
     ("options", "code"),
     [
         ({}, "empty_environment"),

@@ -14,9 +14,10 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.content import fingerprint
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.origin import GitSource, find_origin, parse_git
-from ansible_collections.ew_ai.worker.plugins.plugin_utils.requirements import included_path, is_local, logical_lines, read_requirements
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.source import Inspection, inspect_source
 
 
@@ -110,74 +111,76 @@ def test_secrets_and_histories_are_left_out(tmp_path: pathlib.Path) -> None:
     assert [(entry.path, entry.kind) for entry in found.entries] == [("worker/main.py", "file"), ("worker/sub", "directory")]
 
 
-@pytest.mark.parametrize(
-    ("line", "path"),
-    [
-        ("-r base.txt", "base.txt"),
-        ("-rbase.txt", "base.txt"),
-        ("-r=base.txt", "base.txt"),
-        ("--requirement base.txt", "base.txt"),
-        ("--requirement=base.txt", "base.txt"),
-        ("-c limits.txt", "limits.txt"),
-        ("--constraint limits.txt", "limits.txt"),
-        ('-r "with space.txt"', "with space.txt"),
-        ("-r https://host/x.txt", "https://host/x.txt"),
-        ("--require-hashes", None),
-        ("--requirements x", None),
-        ("numpy", None),
-        ("rich", None),
-    ],
-)
-def test_includes(line: str, path: str | None) -> None:
-    assert included_path(line) == path
+VERDICTS: list[tuple[str, str | None]] = [
+    ("-r more.txt", None),
+    ('-r "more.txt"', None),
+    ("--requirement=deps/../more.txt", None),
+    ("-rmore.txt", None),
+    ("-c deps/limits.txt", None),
+    ("./lib", None),
+    ("lib @ ./lib", None),
+    (".", None),
+    ("numpy==\\\n1.2", None),
+    ("-r nothing.txt", "requirements_missing"),
+    ("./nothing", "requirements_missing"),
+    ("x-1.0.tar", "requirements_missing"),
+    ("-r ../outside.txt", "requirements_outside"),
+    ("-r /etc/hosts", "requirements_outside"),
+    ("-c deps/../../outside.txt", "requirements_outside"),
+    ("../outside", "requirements_outside"),
+    ("/root/.ssh", "requirements_outside"),
+    ("x @ file:///root/.ssh", "requirements_outside"),
+    ("-r requirements.txt", "requirements_loop"),
+    ("-r https://host/x.txt", "unsupported_requirement"),
+    ("-r one.txt two.txt", "unsupported_requirement"),
+    ("-e ./lib", "editable_requirement"),
+]
 
 
-@pytest.mark.parametrize(
-    ("line", "local"),
-    [
-        ("numpy==1.26", False),
-        ("numpy @ https://host/numpy.whl", False),
-        ("numpy @ git+ssh://git@host/numpy.git", False),
-        ("git+https://host/x.git", False),
-        ("https://host/x.whl", False),
-        ('numpy; platform_machine == "x86_64"', False),
-        ("-i https://host/simple", False),
-        ("-f https://host/wheels", False),
-        ("-f ./wheels", True),
-        ("--find-links=wheels", True),
-        ("-e .", True),
-        ("-e git+https://host/x.git#egg=x", False),
-        ("--editable ../lib", True),
-        (".", True),
-        ("./lib", True),
-        ("lib/x", True),
-        ("/srv/x.whl", True),
-        ("file:///srv/x.whl", True),
-        ("x @ file:///srv/x.whl", True),
-        ("x-1.0-py3-none-any.whl", True),
-        ("x-1.0.tar.gz ; python_version > '3'", True),
-        ("numpy==1.26 --hash=sha256:00", False),
-    ],
-)
-def test_local_requirements(line: str, local: bool) -> None:
-    assert is_local(line) is local
+@pytest.mark.parametrize(("line", "code"), VERDICTS)
+def test_controller_and_host_agree_on_requirement_files(tmp_path: pathlib.Path, line: str, code: str | None) -> None:
+    """What the look at the source says before anything is sent is what conda_env says over the release, and the texts are those that it reads."""
+    texts = {"requirements.txt": f"six\n{line}\n", "more.txt": "idna\n", "deps/limits.txt": "six<2\n", "lib/setup.py": "", "worker/main.py": ""}
+    found = look(tmp_path, texts)
+    release = write(tmp_path / "root/releases/0123456789abcdef", texts)
+    write(tmp_path / "root/releases", {"outside.txt": "x\n", "outside/setup.py": ""})
+    options = {"root": str(tmp_path / "root"), "installer": "auto", "python_version": "3.10", "requirements": [str(release / "requirements.txt")]}
+    assert [failure.code for failure in found.failures] == ([code] if code else [])
+    if code is not None:
+        with pytest.raises(WorkerError) as caught:
+            wanted_content(options, False)
+        assert caught.value.code == code
+        assert caught.value.remedy == found.failures[0].remedy
+        return
+    shutil.rmtree(release)
+    planned = {str(release / path): text for path, text in found.requirement_files.items()}
+    content = wanted_content({**options, "planned_files": planned}, True)
+    write(release, texts)
+    if not content.has_unknown_tree:
+        assert fingerprint(content) == fingerprint(wanted_content(options, False))
 
 
-def test_logical_lines() -> None:
-    assert logical_lines("# a\n\nnumpy==1 \\\n  --hash=x # why\r\n  rich#not-a-comment\n") == ["numpy==1   --hash=x", "rich#not-a-comment"]
+@pytest.mark.parametrize(("files", "prefix"), [({"worker/main.py": ""}, ""), ({"main.py": ""}, "worker/")])
+def test_extra_files_are_found_and_judged(tmp_path: pathlib.Path, files: dict[str, str], prefix: str) -> None:
+    texts = {
+        "deps/environment.yml": "dependencies:\n  - python=3.10\n  - pip:\n    - -r more.txt\n    - ../lib\n",
+        "deps/more.txt": "six\n",
+        "lib/setup.py": "",
+        "limits.txt": "-c deeper.txt\n",
+        "deeper.txt": "six<2\n",
+    }
+    found = look(tmp_path, {**files, **texts}, extra_files=["deps/environment.yml", "./limits.txt"])
+    assert found.failures == ()
+    assert found.extra_files == {"deps/environment.yml": f"{prefix}deps/environment.yml", "./limits.txt": f"{prefix}limits.txt"}
+    assert found.requirement_files == {f"{prefix}{path}": text for path, text in texts.items() if path != "lib/setup.py"}
 
 
-def test_includes_are_followed_once() -> None:
-    files = {"a/r.txt": "-r ../b.txt\n-c c.txt\nnumpy\n", "b.txt": "-r a/r.txt\n-r https://host/x.txt\n", "a/c.txt": "./local\n"}
-    found = read_requirements("a/r.txt", files.get)
-    assert (found.files, found.local) == (files, True)
-
-
-@pytest.mark.parametrize("line", ["-r nothing.txt", "-r ../outside.txt", "-r /etc/hosts"])
-def test_an_include_that_is_not_in_the_release(line: str) -> None:
-    with pytest.raises(WorkerError, match=r"r\.txt includes .*, which is not part") as caught:
-        read_requirements("r.txt", {"r.txt": line}.get)
-    assert caught.value.code == "requirements_missing"
+def test_what_is_wrong_with_extra_files_is_told(tmp_path: pathlib.Path) -> None:
+    files = {"main.py": "", "bad.yml": "dependencies:\n  - pip:\n    - -r /etc/shadow\n", "odd.yaml": "x", "limits.txt": "-c ../limits.txt\n"}
+    found = look(tmp_path, files, extra_files=["bad.yml", "odd.yaml", "limits.txt", "gone.txt", "../out.txt", "/etc/hosts"])
+    codes = ["requirements_outside", "broken_file", "requirements_outside", "file_missing", "invalid_option", "invalid_option"]
+    assert [failure.code for failure in found.failures] == codes
+    assert f"{tmp_path}/worker dir ü/gone.txt" in found.failures[3].message
 
 
 @pytest.mark.parametrize(
