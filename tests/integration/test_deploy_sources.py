@@ -17,6 +17,7 @@ import typing as t
 import pytest
 
 from tests.integration.deploy_driver import EXAMPLES, Place, Run, Worker
+from tests.integration.local_packages import write_wheel
 from tests.integration.test_deploy_failures import foreign_listener
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,40 @@ def test_blanks_unicode_links_and_secrets_in_the_worker_directory(place: Place) 
     assert (found.returncode, found.stdout) == (1, "")
     assert worker.ask()["generation"] == "1"
     assert worker.deploy().changed == 0
+
+
+@pytest.mark.parametrize("package", ["worker/main.py", "main.py"])
+def test_environment_file_and_constraints_come_from_the_worker_directory(place: Place, package: str) -> None:
+    """Also in check mode, where the host has none of them yet. A change of one of them is another environment, one that is missing is named."""
+    source = place.home / f"described-{package.count('/')}"
+    for version in ("1.0", "2.0"):
+        write_wheel(source / "wheels", "ew_greeting", version)
+    files = {
+        package: "",
+        ".workerignore": "/wheels/\n",
+        "deploy/environment.yml": "dependencies:\n  - ew-lib=1.0\n  - pip:\n    - -r more.txt\n",
+        "deploy/more.txt": "ew-greeting\n",
+        "limits.txt": "ew-greeting<2\n",
+    }
+    for name, text in files.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text)
+    options: dict[str, t.Any] = {"worker_environment_file": "deploy/environment.yml", "worker_constraints": ["limits.txt"]}
+    worker = place.worker(source, worker_auto_start=False, worker_find_links=[str(source / "wheels")], **options)
+    foretold = worker.run("deploy", check=True).ok()
+    real = worker.deploy()
+    assert (foretold.actions, foretold.stage_actions()) == (real.actions, real.stage_actions())
+    (generation,) = worker.state()["generations"]
+    environment = pathlib.Path(generation["environment"]["prefix"])
+    assert len(list((environment / "conda-meta").glob("ew-lib-1.0-*.json"))) == 1
+    assert [path.name for path in environment.glob("lib/python*/site-packages/ew_greeting-*.dist-info")] == ["ew_greeting-1.0.dist-info"]
+    if package == "main.py":
+        (source / "limits.txt").write_text("ew-greeting<3\n")
+        changed = worker.run("deploy", check=True).ok()
+        assert "environment" in {what for what, _id, _status in changed.actions}
+    else:
+        missing = worker.run("deploy", worker_constraints=["gone.txt"])
+        assert (missing.failure["code"], missing.changed) == ("file_missing", 0)
 
 
 class Measured(t.NamedTuple):
