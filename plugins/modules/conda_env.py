@@ -23,7 +23,7 @@ extends_documentation_fragment:
   - ew_ai.worker.attributes
 attributes:
   check_mode:
-    details: Names the same objects as the real run. Which packages the solver will choose cannot be foretold, and is said to be unknown.
+    details: Names the same objects as the real run. Which packages the solver will choose cannot be predicted, and is said to be unknown.
   idempotent:
     support: partial
     details: With O(recreate=true) each run makes another build.
@@ -45,8 +45,8 @@ options:
     type: str
   prefix:
     description:
-      - Exact path of the environment, for one that nothing else than this path will do for.
-      - Where a complete environment of other contents is there, the module fails, because it writes none again.
+      - Exact path of the environment, for callers that need one fixed path.
+      - Where a complete environment of other contents is there, the module fails, because a complete environment is never changed.
     type: path
   root:
     description:
@@ -56,7 +56,8 @@ options:
   cache:
     description:
       - Directory of what is downloaded, C(conda), C(uv), and C(pip) below it. The default is C(<root>/cache).
-      - Hard links join environments to it, so it should be on the same file system.
+      - Without O(build_user), hard links join environments to it, so it should be on the same file system. With it, environments get
+        copies, and C(pip) keeps nothing, because the code that it runs could change what later builds install.
     type: path
   python_version:
     description:
@@ -155,6 +156,12 @@ options:
       - Make the next build of the same contents, although one is there. Not possible with O(prefix).
     type: bool
     default: false
+  serving_prefix:
+    description:
+      - Prefix that serves now. Of several complete builds of the wanted fingerprint this one is kept rather than the newest one;
+        without it, or where it is not complete, has drifted or is another fingerprint's, the newest is taken.
+      - Ignored with O(recreate) and with O(prefix).
+    type: path
   link:
     description:
       - Whether C(<root>/envs/<name>) is to be a link to the environment, for people. Nothing else should use it.
@@ -162,8 +169,10 @@ options:
     default: true
   build_user:
     description:
-      - Account that runs what executes downloaded code, such as builds of source packages, where the module runs as root.
-      - In the end everything is root's and readable by all.
+      - Account that fetches and links packages, and runs what executes downloaded code, such as builds of source packages, where the
+        module runs as root. In the end everything is root's and readable by all.
+      - It should have no other duties, and not be able to start processes by C(cron) or C(at). Builds that share it wait for each other.
+      - O(root), O(cache), and directories in O(channels) and O(find_links) must be open to it.
     type: str
   offline:
     description:
@@ -390,6 +399,7 @@ def argument_spec() -> dict[str, t.Any]:
         "backend": {"type": "str", "choices": ["auto", "rattler", "conda", "mamba", "micromamba"], "default": "auto"},
         "executable": {"type": "str"},
         "recreate": {"type": "bool", "default": False},
+        "serving_prefix": {"type": "path"},
         "link": {"type": "bool", "default": True},
         "build_user": {"type": "str"},
         "offline": {"type": "bool", "default": False},
@@ -414,7 +424,8 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     means = Means(backend, indexes, options["build_user"], options["offline"], float(options["lock_timeout"]), float(options["timeout"]))
     if content.has_unknown_tree:
         module.warn("A requirement names a local directory that is not on this host yet: the real run will have another fingerprint.")
-    found = present(Wanted(place, content, means, options["recreate"], options["link"]), actions, module.check_mode, job.detach)
+    serving = os.path.normpath(options["serving_prefix"]) if options["serving_prefix"] else None
+    found = present(Wanted(place, content, means, options["recreate"], options["link"], serving), actions, module.check_mode, job.detach)
     return {**found, **actions.as_result()}
 
 

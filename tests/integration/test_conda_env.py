@@ -221,6 +221,10 @@ def test_recreate_makes_the_next_build(room: Room) -> None:
     assert os.readlink(room.root / "envs/w") == os.path.basename(third["prefix"])
     assert digest(pathlib.Path(first["prefix"])) == before
     assert room.good(packages=["ew-lib"])["prefix"] == third["prefix"]
+    kept = room.good(packages=["ew-lib"], serving_prefix=first["prefix"])
+    assert (kept["created"], kept["prefix"], kept["actions"]) == (False, first["prefix"], [action("link", "envs/w", "changed")])
+    assert room.good(packages=["ew-lib"], serving_prefix=first["prefix"])["changed"] is False
+    assert room.good(packages=["ew-lib"], serving_prefix="/elsewhere", check=True)["prefix"] == third["prefix"]
 
 
 def test_an_exact_prefix_is_never_written_again(room: Room) -> None:

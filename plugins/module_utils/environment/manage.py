@@ -46,13 +46,14 @@ UNKNOWN = "unknown until solved"
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Where, what, how to get it, whether as another build, and whether with a link."""
+    """Where, what, how to get it, whether as another build, whether with a link, and which prefix serves."""
 
     place: Place
     content: Content
     means: Means
     recreate: bool
     link: bool
+    serving: t.Optional[str] = None
 
 
 def present(wanted: Wanted, actions: Actions, check: bool, begin: Begin) -> dict[str, t.Any]:
@@ -60,7 +61,7 @@ def present(wanted: Wanted, actions: Actions, check: bool, begin: Begin) -> dict
     place, content, means, recreate = wanted.place, wanted.content, wanted.means, wanted.recreate
     fingerprint = fingerprint_of(content)
     link_path = place.link if wanted.link else None
-    plan = plan_present(place, fingerprint, find(place), recreate)
+    plan = plan_present(place, fingerprint, find(place), recreate, wanted.serving)
     _check_link(link_path)
     linked = link_path is None or _target(link_path) == os.path.basename(plan.path)
     if not plan.create and linked:
@@ -72,7 +73,7 @@ def present(wanted: Wanted, actions: Actions, check: bool, begin: Begin) -> dict
     progress = begin(path=plan.path, fingerprint=fingerprint) if plan.create else silent
     with readable_by_all(), locked(place.lock, means.lock_timeout, f"environment {place.identifier(place.link or plan.path)}"):
         # Another run may have built it while we waited.
-        plan = plan_present(place, fingerprint, find(place), recreate)
+        plan = plan_present(place, fingerprint, find(place), recreate, wanted.serving)
         there = plan.found
         if plan.create:
             try:

@@ -30,8 +30,11 @@ class Plan:
     drift: tuple[dict[str, str], ...] = ()
 
 
-def plan_present(place: Place, fingerprint: str, found: t.Sequence[Found], recreate: bool) -> Plan:
-    """found: every prefix of the name (or the exact one). Raises WorkerError ``foreign_prefix`` or ``prefix_differs``."""
+def plan_present(place: Place, fingerprint: str, found: t.Sequence[Found], recreate: bool, serving: t.Optional[str] = None) -> Plan:
+    """found: every prefix of the name (or the exact one). serving: the prefix that is kept where it is one of several that would do.
+
+    Raises WorkerError ``foreign_prefix`` or ``prefix_differs``.
+    """
     if place.prefix is not None:
         return _plan_exact(place.prefix, fingerprint, found[0], recreate)
     complete = [each for each in found if each.state == "complete"]
@@ -39,8 +42,9 @@ def plan_present(place: Place, fingerprint: str, found: t.Sequence[Found], recre
     same = [each for each in found if place.path(fingerprint, each.build) == each.path]
     builds = sorted((each for each in same if each.state == "complete"), key=lambda each: each.build)
     newest = next((each for each in reversed(builds) if each.fingerprint == fingerprint), None)
-    if newest is not None and not newest.drift and not recreate:
-        return Plan(newest.path, newest.build, create=False, found=newest, before=before)
+    kept = next((each for each in builds if each.fingerprint == fingerprint and each.path == serving and not each.drift), newest)
+    if kept is not None and not kept.drift and not recreate:
+        return Plan(kept.path, kept.build, create=False, found=kept, before=before)
     build = builds[-1].build + 1 if builds else 1
     path = place.path(fingerprint, build)
     _refuse_foreign(next((each for each in same if each.build == build), Found(path, "absent", build)))

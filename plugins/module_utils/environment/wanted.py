@@ -23,7 +23,7 @@ Options = t.Mapping[str, t.Any]
 
 def wanted_place(options: Options) -> Place:
     """Where. Raises OptionError."""
-    for option in ("root", "prefix", "cache"):
+    for option in ("root", "prefix", "cache", "serving_prefix"):
         value = options.get(option)
         if value and (not os.path.isabs(value) or any(character in value for character in " \t\n:\"'")):
             problem = "it must be an absolute path without blanks, colons and quotes"

@@ -122,6 +122,29 @@ def test_plans_for_a_name(found: list[Found], recreate: bool, expected: t.Any) -
     assert (plan.found is None) is plan.create
 
 
+@pytest.mark.parametrize(
+    ("serving", "found", "recreate", "expected"),
+    [
+        (1, [complete(1), complete(2)], False, (False, 1)),
+        (2, [complete(1), complete(2), complete(3)], False, (False, 2)),
+        (1, [complete(1), complete(2, drifted=True)], False, (False, 1)),
+        (1, [complete(1, drifted=True), complete(2)], False, (False, 2)),
+        (1, [complete(1, drifted=True)], False, (True, 2)),
+        (1, [partial(1), complete(2)], False, (False, 2)),
+        (9, [complete(1), complete(2)], False, (False, 2)),
+        (1, [complete(1), complete(2)], True, (True, 3)),
+    ],
+)
+def test_of_several_builds_the_one_that_serves_is_kept(serving: int, found: list[Found], recreate: bool, expected: tuple[bool, int]) -> None:
+    plan = plan_present(PLACE, PRINT, found, recreate, PLACE.path(PRINT, serving))
+    assert (plan.create, plan.build) == expected
+
+
+def test_what_serves_must_be_of_the_wanted_contents() -> None:
+    assert plan_present(PLACE, PRINT, [complete(1, OTHER), complete(2)], False, PLACE.path(OTHER, 1)).build == 2
+    assert plan_present(EXACT, PRINT, [complete(1, path="/srv/env")], False, "/elsewhere").create is False
+
+
 def test_the_difference_is_to_the_newest_build_of_any_contents() -> None:
     old, new = complete(4, OTHER, "2026-01-01"), complete(1, "e" * 64, "2026-02-01")
     assert plan_present(PLACE, PRINT, [old, new], False).before is new
