@@ -6,21 +6,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import re
-import shutil
 import stat
 import tarfile
 import tempfile
 import typing as t
+import urllib.parse
 import zipfile
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import split_address
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
-from ansible_collections.ew_ai.worker.plugins.module_utils.files import locked
+from ansible_collections.ew_ai.worker.plugins.module_utils.files import locked, remove_tree
 from ansible_collections.ew_ai.worker.plugins.module_utils.redact import redact
-from ansible_collections.ew_ai.worker.plugins.module_utils.release.unpack import Writer, safe_path, unpack_tar
+from ansible_collections.ew_ai.worker.plugins.module_utils.release.unpack import DAMAGED, Writer, safe_path, unpack_tar
 from ansible_collections.ew_ai.worker.plugins.module_utils.run import check, run
 
 GIT_TIMEOUT = 600.0
@@ -53,6 +55,8 @@ def parse_git(source: str) -> GitSource:
     match = re.fullmatch(r"(?P<scheme>[a-z]+)://(?P<authority>[^/]*)(?P<path>/.+)", address)
     if match is None or match["scheme"] not in _GIT_SCHEMES:
         raise OptionError("source", redact(source), f"it is no address with one of the schemes {', '.join(_GIT_SCHEMES)}", remedy)
+    if split_address(address) is None:
+        raise OptionError("source", redact(source), "its host is none", remedy)
     path, mark, ref = match["path"].rpartition("@")
     if not mark:
         path, ref = match["path"], "HEAD"
@@ -101,7 +105,8 @@ def _once(scratch: str, key: str, make: t.Callable[[str], None]) -> str:
                 make(staging)
                 os.rename(staging, place)
             except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    remove_tree(staging)
                 raise
     return place
 
@@ -118,10 +123,20 @@ def _unpack(path: str, place: str) -> None:
         raise WorkerError("source_missing", f"{path} is neither a directory nor an archive.", SOURCES)
     if zipfile.is_zipfile(path):
         _unpack_zip(path, place)
-    elif tarfile.is_tarfile(path):
+    elif _is_tar(path):
         unpack_tar(path, place, "r|*")
     else:
         raise WorkerError("bad_archive", f"{path} is neither a zip nor a tar archive (plain, gzip, bzip2 or xz).", SOURCES)
+
+
+def _is_tar(path: str) -> bool:
+    """One that breaks off while it is looked at is one, too: unpacking tells what is wrong."""
+    try:
+        return tarfile.is_tarfile(path)
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        return True
 
 
 def _unpack_zip(path: str, place: str) -> None:
@@ -131,8 +146,10 @@ def _unpack_zip(path: str, place: str) -> None:
             for member in archive.infolist():
                 _unpack_zip_member(archive, member, writer)
         writer.finish()
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (*DAMAGED, RuntimeError, NotImplementedError) as error:
         # RuntimeError: encrypted; NotImplementedError: a compression that this Python lacks
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise WorkerError("bad_archive", f"{path} cannot be unpacked: {error}.", "Make the archive again, without encryption.") from None
 
 
@@ -153,20 +170,43 @@ def _unpack_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, writer
 def _check_out(git: GitSource, place: str) -> None:
     """A shallow fetch of the ref; a server that does not give single commits is asked for everything."""
     environ = {name: value for name, value in os.environ.items() if name not in _GIT_VARIABLES_OF_ANOTHER_REPOSITORY}
-    environ.update(GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8")
+    address, helpers, login = _login(git.url)
+    environ.update(GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8", **login)
     environ.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     remedy = f"Try it by hand: git ls-remote {redact(git.url)} {git.ref}"
 
     def call(*words: str) -> bool:
-        done = run(["git", "-C", place, "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", *words], environ, timeout=GIT_TIMEOUT)
+        settings = ["core.hooksPath=/dev/null", "advice.detachedHead=false", *helpers]
+        done = run(["git", "-C", place, *(word for each in settings for word in ("-c", each)), *words], environ, timeout=GIT_TIMEOUT)
         return bool(check(done, "git_failed", remedy))
 
     call("init", "--quiet")
     try:
-        call("fetch", "--quiet", "--depth=1", "--", git.url, git.ref)
+        call("fetch", "--quiet", "--depth=1", "--", address, git.ref)
         call("checkout", "--quiet", "--detach", "FETCH_HEAD")
     except WorkerError as error:
         if error.code != "git_failed" or not re.fullmatch(r"[0-9a-f]{7,40}", git.ref):
             raise
-        call("fetch", "--quiet", "--tags", "--", git.url, "+refs/heads/*:refs/remotes/origin/*")
+        call("fetch", "--quiet", "--tags", "--", address, "+refs/heads/*:refs/remotes/origin/*")
         call("checkout", "--quiet", "--detach", git.ref)
+
+
+def _login(url: str) -> tuple[str, list[str], dict[str, str]]:
+    """(the address without its credentials, settings for git, variables with the credentials).
+
+    Command lines can be read by every account of the controller, and the repository that git makes remembers its address.
+    """
+    parts = urllib.parse.urlsplit(url)
+    authority, mark, host = parts.netloc.rpartition("@")
+    if not mark or parts.scheme not in ("http", "https"):
+        return url, [], {}
+    user, has_password, password = (urllib.parse.unquote(each) for each in authority.partition(":"))
+    variables = {"EW_GIT_USERNAME": user}
+    say = ' && printf "username=%s\\n" "$EW_GIT_USERNAME"'
+    if has_password:
+        variables["EW_GIT_PASSWORD"] = password
+        say += ' && printf "password=%s\\n" "$EW_GIT_PASSWORD"'
+    # Only for that very host: git asks others when it is sent on to them. A password of the address goes before what is kept elsewhere.
+    key = f"credential.{parts.scheme}://{host}.helper"
+    helpers = [*([f"{key}="] if has_password else []), f'{key}=!f() {{ test "$1" = get{say}; }}; f']
+    return urllib.parse.urlunsplit(parts._replace(netloc=host)), helpers, variables

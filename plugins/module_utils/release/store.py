@@ -10,13 +10,12 @@ import contextlib
 import ctypes
 import errno
 import os
-import shutil
 import tempfile
 import typing as t
 
 from ..actions import Actions
 from ..errors import WorkerError
-from ..files import flush_directory, locked
+from ..files import flush_directory, locked, remove_tree
 from ..layout import Layout
 from .in_use import refuse_in_use
 from .tree import digest_of, scan, tree_id
@@ -76,7 +75,8 @@ class Store:
                 _flush_file_system(staging)
                 os.rename(staging, self.path(release))
             except BaseException as error:
-                shutil.rmtree(staging, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    remove_tree(staging)
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise _disk_full(self.layout.releases, str(error.strerror)) from None
                 raise
@@ -113,7 +113,7 @@ class Store:
         """Remove what killed runs left. Only under the lock."""
         for name in os.listdir(self.layout.releases):
             if name.startswith((STAGING, REMOVED)):
-                shutil.rmtree(os.path.join(self.layout.releases, name))
+                remove_tree(os.path.join(self.layout.releases, name))
 
     @contextlib.contextmanager
     def _locked(self) -> t.Iterator[None]:

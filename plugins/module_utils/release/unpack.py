@@ -11,12 +11,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import tarfile
 import typing as t
+import zipfile
 import zlib
 
 from ..errors import WorkerError
 
+try:
+    from lzma import LZMAError
+except ImportError:
+    # Some Pythons are built without it, and open no such archive.
+    LZMAError = EOFError  # type: ignore[misc,assignment]
+
+# What the libraries raise for an archive that is not whole; an OSError without a number comes from bz2.
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, LZMAError, struct.error, ValueError, OSError)
 REMEDY = "Make the archive again."
 _BLOCK = 1 << 20
 
@@ -112,7 +122,9 @@ def unpack_tar(path: str, destination: str, mode: t.Literal["r|", "r|*"] = "r|")
                 # tarfile remembers every member, also in a stream
                 t.cast("t.Any", archive).members.clear()
         writer.finish()
-    except (tarfile.TarError, EOFError, zlib.error, UnicodeError) as error:
+    except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise WorkerError("bad_archive", f"{path} is not a whole tar archive: {error}.", REMEDY) from None
 
 

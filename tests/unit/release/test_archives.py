@@ -211,3 +211,32 @@ def test_no_archive(tmp_path: pathlib.Path) -> None:
     (tmp_path / "b.zip").write_bytes(broken[:30] + b"garbage" + broken[37:])
     with pytest.raises(WorkerError, match="cannot be unpacked"):
         find_origin(str(tmp_path / "b.zip"), str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_damaged_archive_is_a_clear_error_wherever_it_is_damaged(tmp_path: pathlib.Path, kind: str) -> None:
+    files = {f"worker/{number}.py": os.urandom(300) + b"a" * 3000 for number in range(5)}
+    path = tmp_path / f"whole.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(path, f"w:{kind[4:]}") as archive:  # type: ignore[call-overload]
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    whole = path.read_bytes()
+    refused: list[tuple[str, bool]] = []
+    for position in range(0, len(whole), max(1, len(whole) // 60)):
+        for damaged in (whole[:position], whole[:position] + bytes(each ^ 0xFF for each in whole[position : position + 4]) + whole[position + 4 :]):
+            (tmp_path / "damaged").write_bytes(damaged)
+            scratch = tmp_path / f"{position}-{len(damaged)}"
+            scratch.mkdir()
+            try:
+                find_origin(str(tmp_path / "damaged"), str(scratch))
+            except WorkerError as error:
+                refused.append((error.code, bool(error.remedy)))
+    assert len(refused) > 20
+    assert set(refused) == {("bad_archive", True)}

@@ -90,6 +90,7 @@ def test_all_failures_at_once(tmp_path: pathlib.Path) -> None:
         ("/dev/null", "source_missing", "neither a directory nor an archive"),
         ("git+ext::sh -c evil", "invalid_option", "no address"),
         ("git+https://user:secret@h/x.git@-oops", "invalid_option", "its ref"),
+        ("git+https://user:secret@[h/x.git", "invalid_option", "its host"),
     ],
 )
 def test_no_source(source: str, code: str, words: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +203,37 @@ def test_git_sources(source: str, expected: GitSource) -> None:
 def test_bad_git_sources(source: str) -> None:
     with pytest.raises(OptionError):
         parse_git(source)
+
+
+def test_credentials_of_a_git_address_are_on_no_command_line(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git itself gets them for that host, and for no other."""
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("git is not installed, and a source in git needs it")
+    recorder = tmp_path / "bin/git"
+    recorder.parent.mkdir()
+    recorder.write_text(
+        "#!/bin/sh\n"
+        f'printf "%s\\n" "$*" >> {tmp_path}/argv\n'
+        f'case "$*" in *fetch*) ;; *) exec {git} "$@" ;; esac\n'
+        # The settings alone, and the question that git asks itself.
+        'settings="core.askPass="\nwhile [ "$1" != fetch ]; do\n'
+        f'  case "$1" in -C) shift ;; -c) set -- "$@" -c "$2"; shift ;; esac\n  shift\ndone\n'
+        'while [ "$1" != -c ]; do shift; done\n'
+        "for host in 127.0.0.1:9 127.0.0.1:8; do\n"
+        f'  printf "protocol=http\\nhost=$host\\n\\n" | {git} "$@" credential fill >> {tmp_path}/answers 2>/dev/null\n'
+        "done\nexit 1\n"
+    )
+    recorder.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{recorder.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (failure,) = inspect_source("git+http://alice:s3cret%40w\\ord@127.0.0.1:9/x.git@main", scratch=str(tmp_path)).failures
+    assert failure.code == "git_failed"
+    argv = (tmp_path / "argv").read_text()
+    assert "fetch --quiet --depth=1 -- http://127.0.0.1:9/x.git main" in argv
+    assert "s3cret" not in argv + str(failure)
+    answers = (tmp_path / "answers").read_text().splitlines()
+    assert [line for line in answers if line.startswith(("host", "user", "password"))] == ["host=127.0.0.1:9", "username=alice", "password=s3cret@w\\ord"]
 
 
 def test_git(tmp_path: pathlib.Path) -> None:
