@@ -365,6 +365,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes i
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.manage import EMPTY, Wanted, absent, present
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.ownership import build_identity
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_addresses, credentials, strip_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content, wanted_place
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import Job
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
@@ -417,6 +418,9 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
         found = absent(place, float(options["lock_timeout"]), actions, module.check_mode, silent)
         return {**found, **actions.as_result()}
     content = wanted_content(options, module.check_mode)
+    for option in ("index_url", "extra_index_urls", "find_links"):
+        value = options[option] or []
+        check_addresses(option, [value] if isinstance(value, str) else value)
     indexes = combine(pip_settings(os.environ, str(pathlib.Path.home())), options["index_url"], options["extra_index_urls"], options["find_links"])
     module.no_log_values.update(secret for secret in secrets_in(indexes) if len(secret) >= MASKED_LENGTH)
     backend = choose_backend(options["backend"], options["executable"])

@@ -249,6 +249,9 @@ FAILURES: list[tuple[str, dict[str, t.Any]]] = [
     ("channel_unreachable", {"packages": ["ew-lib=1.0"], "channels": ["/no/such/channel"]}),
     ("channel_refused", {"packages": ["ew-lib=1.0"], "channels": ["defaults"]}),
     ("invalid_option", {"python_version": "3.1"}),
+    ("invalid_option", {"packages": ["ew-lib"], "channels": ["https://alice:secret@[x"]}),
+    ("invalid_option", {"packages": ["ew-lib"], "index_url": "https://[x"}),
+    ("invalid_option", {"packages": ["ew-lib"], "extra_index_urls": ["https://host", "https://alice:secret@[x"]}),
     ("invalid_option", {"packages": ["ew-lib"], "build_user": "no-such-user"}),
     ("requirements_missing", {"requirements": ["/no/such/requirements.txt"]}),
 ]

@@ -20,6 +20,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build imp
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.manage import Wanted, present
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content, wanted_place
+from ansible_collections.ew_ai.worker.plugins.module_utils.files import remove_tree
 from tests.integration.action_driver import run_task
 from tests.integration.certificates import Authority
 from tests.integration.conda_env_room import Room, digest, python_says
@@ -147,6 +148,26 @@ def test_an_environment_file_with_variables_and_activation(room: Room) -> None:
     assert room.good(channels=None, file=str(file))["activation"] == activation
     file.write_text("dependencies:\n  - python: 3.10\n")
     assert "line 2" in room.bad("broken_file", file=str(file))["msg"]
+
+
+@pytest.mark.parametrize("pip", ["TOP/deep", "-r TOP/deep.txt"])
+def test_a_local_package_that_is_nested_too_deep_is_a_clear_error(room: Room, pip: str) -> None:
+    deep = room.top / "deep"
+    deep.mkdir()
+    (room.top / "deep.txt").write_text("./deep\n")
+    here = os.open(deep, os.O_RDONLY)
+    for _level in range(1500):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    try:
+        failed = room.bad("build_failed", python_version=python_version(), pip=[pip.replace("TOP", str(room.top))])
+        assert "nested too deep" in failed["msg"]
+        assert room.entries() == []
+        assert list((pathlib.Path(room.options["cache"]) / "build").iterdir()) == []
+    finally:
+        remove_tree(str(deep))
 
 
 @as_root

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import typing as t
 
-from ..files import read_json, read_text
+from ..errors import WorkerError
+from ..files import read_json
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a shell sets for itself.
@@ -36,9 +37,10 @@ def declared_variables(prefix: str) -> dict[str, str]:
     names = sorted(name for name in os.listdir(directory) if name.endswith(".json")) if os.path.isdir(directory) else []
     for name in names:
         found.update(_strings(read_json(os.path.join(directory, name))))
-    state = read_text(os.path.join(prefix, "conda-meta", "state"))
-    if state:
-        found.update(_strings(json.loads(state).get("env_vars")))
+    path = os.path.join(prefix, "conda-meta", "state")
+    state = read_json(path) if os.path.exists(path) and os.path.getsize(path) else None
+    if isinstance(state, dict):
+        found.update(_strings(state.get("env_vars")))
     return found
 
 
@@ -55,4 +57,10 @@ def evaluated(before: t.Mapping[str, str], output: str) -> dict[str, str]:
 
 
 def _strings(data: t.Any) -> dict[str, str]:
-    return {str(name): str(value) for name, value in data.items()} if isinstance(data, dict) else {}
+    """Raises WorkerError ``build_failed`` for what no process can have among its variables."""
+    found = {str(name): str(value) for name, value in data.items()} if isinstance(data, dict) else {}
+    for name, value in found.items():
+        if not re.fullmatch(r"[^=\0\ud800-\udfff]+", name) or not re.fullmatch(r"[^\0\ud800-\udfff]*", value):
+            words = f"A package declares the variable {name!r} with the value {value[:80]!r}, which cannot be one."
+            raise WorkerError("build_failed", words, "Leave the package out, or pin another build.")
+    return found

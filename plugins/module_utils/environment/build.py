@@ -76,6 +76,8 @@ def build(place: Place, content: Content, fingerprint: str, path: str, number: i
                 remove_prefix(path)
             if isinstance(error, OSError):
                 raise _translated(error) from None
+            if isinstance(error, RecursionError):
+                raise WorkerError("build_failed", "Directories are nested too deep.", "Find the local package that has them, and leave it out.") from None
             raise
 
 

@@ -19,6 +19,7 @@ import urllib.parse
 from ..errors import WorkerError
 from ..files import read_text
 from ..redact import redact
+from .specs import split_address
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +138,10 @@ def secrets_in(indexes: Indexes) -> list[str]:
     """The passwords and tokens in all addresses, to be masked by value wherever they turn up."""
     found: list[str] = []
     for address in (indexes.index_url, *indexes.extra_index_urls, *indexes.find_links, indexes.proxy):
-        parts = urllib.parse.urlsplit(address)
-        written = [parts.password] if parts.password else [parts.username]
-        for secret in written:
-            if secret:
-                found.extend({secret, urllib.parse.unquote(secret)})
+        parts = split_address(address)
+        secret = (parts.password or parts.username) if parts is not None else None
+        if secret:
+            found.extend({secret, urllib.parse.unquote(secret)})
     return found
 
 

@@ -48,17 +48,31 @@ def nothing_stays(path: str) -> bool:
     return False
 
 
+def directories(path: str, stays: Stays = nothing_stays) -> t.Iterator[tuple[str, list[str]]]:
+    """Each directory from ``path`` on with the names of what in it is no directory, those above before those below them.
+
+    However deep they are nested, unlike os.walk, which takes a frame a level. Those that stay are left out.
+    """
+    waiting = [path]
+    while waiting:
+        directory = waiting.pop()
+        names: list[str] = []
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    names.append(entry.name)
+                elif not stays(entry.path):
+                    waiting.append(entry.path)
+        yield directory, names
+
+
 def give(path: str, owner: tuple[int, int], stays: Stays = nothing_stays) -> None:
     """Give a directory that is ours, and all that is in it, to the owner, but for the directories that stay ours.
 
     From the bottom up: whoever gets a directory can exchange what is in it, so nothing below it may be left to do.
     """
-    found: list[tuple[str, list[str]]] = []
-    for directory, names, files in os.walk(path):
-        names[:] = [name for name in names if not stays(os.path.join(directory, name))]
-        found.append((directory, files))
-    for directory, files in reversed(found):
-        for name in files:
+    for directory, names in reversed(list(directories(path, stays))):
+        for name in names:
             os.chown(os.path.join(directory, name), *owner, follow_symlinks=False)
         os.chown(directory, *owner, follow_symlinks=False)
 

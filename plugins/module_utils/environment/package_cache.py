@@ -11,13 +11,15 @@ Closed, because whoever can open a tool's lock file can hold that lock for ever.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 import typing as t
 
+from ..errors import WorkerError
 from ..files import remove_tree
-from .ownership import Stays, give, is_ours, take_back
+from .ownership import Stays, directories, give, is_ours, nothing_stays, take_back
 
 # The caches below the cache directory that are lent.
 CONDA, UV = "conda", "uv"
@@ -52,7 +54,12 @@ def reclaim(cache: str, builder: int) -> None:
     if not os.path.lexists(cache):
         os.mkdir(cache, 0o700)
     if not is_ours(cache, 0, 0o700):
-        take_back(cache, builder, stays=_packages_of(cache))
+        try:
+            take_back(cache, builder, stays=_packages_of(cache))
+        except WorkerError:
+            # What cannot be had back must not stop every build to come.
+            remove_tree(cache)
+            os.mkdir(cache, 0o700)
         tidy(cache)
         _close(cache)
 
@@ -69,20 +76,41 @@ def tidy(cache: str) -> None:
 
 def view_of_wheels(cache: str, view: str, owner: tuple[int, int]) -> str:
     """A copy of uv's cache, whose files in unpacked wheels are hard links to root's: the owner cannot change those, and nobody reads the rest."""
-    is_package = _packages_of(cache)
-    for directory, names, files in os.walk(cache):
-        relative = os.path.relpath(directory, cache)
-        target = os.path.normpath(os.path.join(view, relative))
-        os.mkdir(target, 0o755)
-        unpacked = is_package(os.path.join(cache, *relative.split(os.sep)[:2]))
-        for name in files + [name for name in names if os.path.islink(os.path.join(directory, name))]:
-            source = os.path.join(directory, name)
-            if unpacked:
-                os.link(source, os.path.join(target, name), follow_symlinks=False)
-            else:
-                shutil.copyfile(source, os.path.join(target, name), follow_symlinks=False)
+    packages: list[str] = []
+
+    def stays(path: str) -> bool:
+        if _packages_of(cache)(path):
+            packages.append(path)
+            return True
+        return False
+
+    def copy(source: str, target: str) -> None:
+        shutil.copyfile(source, target, follow_symlinks=False)
+
+    def link(source: str, target: str) -> None:
+        os.link(source, target, follow_symlinks=False)
+
+    _mirror(cache, view, copy, stays)
+    for package in packages:
+        target = os.path.join(view, os.path.relpath(package, cache))
+        try:
+            _mirror(package, target, link)
+        except OSError as error:
+            # One whose paths are too long here must not be in every build's way: uv fetches it anew.
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            remove_tree(target)
     give(view, owner, _packages_of(view))
     return view
+
+
+def _mirror(source: str, target: str, put: t.Callable[[str, str], None], stays: Stays = nothing_stays) -> None:
+    """The same directories with the same names in them, each by ``put``."""
+    for directory, names in directories(source, stays):
+        place = os.path.normpath(os.path.join(target, os.path.relpath(directory, source)))
+        os.mkdir(place, 0o755)
+        for name in names:
+            put(os.path.join(directory, name), os.path.join(place, name))
 
 
 def _packages_of(cache: str) -> Stays:

@@ -42,20 +42,25 @@ def tree_digest(path: str) -> str:
     total = hashlib.sha256()
     if not os.path.isdir(path):
         return _file_digest(path)
-    for directory, names, files in os.walk(path):
-        names[:] = sorted(name for name in names if name not in _SKIPPED_DIRECTORIES)
-        for name in sorted(files + [name for name in names if os.path.islink(os.path.join(directory, name))]):
+    waiting = [path]
+    while waiting:
+        directory = waiting.pop()
+        inner: list[str] = []
+        for name in sorted(os.listdir(directory)):
             each = os.path.join(directory, name)
-            relative = os.path.relpath(each, path)
             mode = os.lstat(each).st_mode
-            if stat.S_ISLNK(mode):
-                row = ["link", relative, os.readlink(each)]
-            elif stat.S_ISREG(mode):
-                row = ["run" if mode & 0o100 else "file", relative, _file_digest(each)]
-            else:
-                row = ["special", relative]
-            total.update(("\0".join(row) + "\n").encode("utf-8", "surrogateescape"))
+            if not stat.S_ISDIR(mode):
+                total.update(("\0".join(_row(each, os.path.relpath(each, path), mode)) + "\n").encode("utf-8", "surrogateescape"))
+            elif name not in _SKIPPED_DIRECTORIES:
+                inner.append(each)
+        waiting.extend(reversed(inner))
     return total.hexdigest()
+
+
+def _row(path: str, relative: str, mode: int) -> list[str]:
+    if stat.S_ISLNK(mode):
+        return ["link", relative, os.readlink(path)]
+    return ["run" if mode & 0o100 else "file", relative, _file_digest(path)] if stat.S_ISREG(mode) else ["special", relative]
 
 
 def digest_on_disk(path: str) -> t.Optional[str]:

@@ -40,11 +40,26 @@ def strip_credentials(text: str) -> str:
     return _TOKEN.sub(r"\g<host>", _USER_INFO.sub(r"\g<scheme>", text))
 
 
+def split_address(address: str) -> t.Optional[urllib.parse.SplitResult]:
+    """The parts of an address, or None for one that is none (``https://[x``)."""
+    try:
+        return urllib.parse.urlsplit(address)
+    except ValueError:
+        return None
+
+
+def check_addresses(option: str, addresses: t.Iterable[str]) -> None:
+    """Raises OptionError."""
+    for address in addresses:
+        if split_address(address) is None:
+            raise OptionError(option, strip_credentials(address), "it is not an address", "Write https://host/path; an IPv6 address stands in brackets.")
+
+
 def credentials(address: str) -> t.Optional[Secret]:
     """What ``strip_credentials`` takes away from an address, or None."""
-    parts = urllib.parse.urlsplit(address)
-    host = parts.hostname
-    if not host:
+    parts = split_address(address)
+    host = parts.hostname if parts is not None else None
+    if parts is None or not host:
         return None
     token = re.search(r"^/t/([^/]+)", parts.path)
     if token:
@@ -60,6 +75,7 @@ def check_channels(channels: t.Sequence[str], allow_anaconda: bool) -> tuple[str
     A directory becomes a ``file://`` address, ``nodefaults`` is left out (it is always in force).
     Raises OptionError, or WorkerError ``channel_refused`` for the channels of Anaconda, Inc.
     """
+    check_addresses("channels", channels)
     found: list[str] = []
     for channel in channels:
         for each in _expand(channel.strip(), allow_anaconda):

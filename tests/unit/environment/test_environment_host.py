@@ -44,6 +44,32 @@ def test_declared_variables(tmp_path: pathlib.Path) -> None:
     assert declared_variables(str(tmp_path)) == {"ONE": "a", "TWO": "state", "N": "3"}
 
 
+@pytest.mark.parametrize("state", ["", "[]", "3", '{"env_vars": []}', '{"other": 1}'])
+def test_a_state_that_declares_nothing(tmp_path: pathlib.Path, state: str) -> None:
+    (tmp_path / "conda-meta").mkdir()
+    (tmp_path / "conda-meta/state").write_text(state)
+    assert declared_variables(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("{", "broken_file"),
+        ("[" * 100_000, "broken_file"),
+        ('{"env_vars": {"A=B": "x"}}', "build_failed"),
+        ('{"env_vars": {"": "x"}}', "build_failed"),
+        ('{"env_vars": {"A": "x\\u0000"}}', "build_failed"),
+        ('{"env_vars": {"A": "\\ud800"}}', "build_failed"),
+    ],
+)
+def test_variables_that_no_process_can_have_are_refused(tmp_path: pathlib.Path, state: str, code: str) -> None:
+    (tmp_path / "conda-meta").mkdir()
+    (tmp_path / "conda-meta/state").write_text(state)
+    with pytest.raises(WorkerError) as failure:
+        declared_variables(str(tmp_path))
+    assert failure.value.code == code
+
+
 def test_scripts_are_told_from_other_files(tmp_path: pathlib.Path) -> None:
     directory = tmp_path / "etc/conda/activate.d"
     directory.mkdir(parents=True)

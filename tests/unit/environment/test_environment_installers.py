@@ -131,6 +131,7 @@ def test_missing_directories_are_left_out_as_pip_does(tmp_path: pathlib.Path) ->
 
 
 def test_secrets_are_known_by_value() -> None:
+    assert secrets_in(Indexes(index_url="https://[x", proxy="http://u:p@[y")) == []
     assert set(secrets_in(Indexes(index_url="https://u:a%40b@h/", extra_index_urls=("https://token@h/",), find_links=("/w",)))) == {"a%40b", "a@b", "token"}
 
 
