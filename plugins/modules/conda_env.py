@@ -181,7 +181,7 @@ options:
     default: false
   lock_timeout:
     description:
-      - Seconds to wait for another run that builds the same environment or uses the same cache.
+      - Seconds to wait for another run that builds the same environment, uses the same cache, or builds as the same O(build_user).
     type: int
     default: 900
   timeout:
