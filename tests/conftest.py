@@ -11,6 +11,7 @@ import pathlib
 
 import pytest
 
+from tests import figures
 from tools.checkout import CHECKOUT, COLLECTIONS, link_collection
 
 # The long chain on real hosts starts as soon as the cheap checks are through, and what is slow on this machine runs beside it.
@@ -26,6 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
     os.environ["ANSIBLE_NOCOLOR"] = "1"
     os.environ["PATH"] = f"{CHECKOUT / '.venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(figures.Collector(), "figures")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before the test's fixtures, which may tell figures too."""
+    figures.begin(item)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
