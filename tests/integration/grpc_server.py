@@ -4,7 +4,8 @@
 
 """A real gRPC server with switches, run as a process of its own: ``python grpc_server.py --address 127.0.0.1:0 …``.
 
-Prints ``ready <port>`` once it listens and, with ``--health tell``, ``asked`` for each Check.
+Prints ``ready <port>`` once it listens and, with ``--health tell``, ``asked`` for each Check that was answered and ``watched``
+for each Watch that begins.
 Takes lines on standard input: ``set <service> <STATUS>``; the empty service is ``-``.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import pathlib
 import select
@@ -24,6 +26,8 @@ from concurrent import futures
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+PATIENCE = 60.0  # seconds
 
 
 class Running:
@@ -40,12 +44,13 @@ class Running:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
-    def when_asked(self, act: t.Callable[[], None]) -> threading.Thread:
-        """Do it once the first Check has arrived (the server runs with ``--health tell``)."""
+    def when(self, word: str, act: t.Callable[[], None], times: int = 1) -> threading.Thread:
+        """Do it once the server has said so as many times: "asked" or "watched" (it runs with ``--health tell``)."""
 
         def work() -> None:
             assert self.process.stdout is not None
-            assert self.process.stdout.readline() == "asked\n"
+            said = (line for line in self.process.stdout if line == f"{word}\n")
+            assert len(list(itertools.islice(said, times))) == times, f"the server ended before it was {word}"
             act()
 
         thread = threading.Thread(target=work, daemon=True)
@@ -71,7 +76,7 @@ def serve(*switches: str, address: str = "127.0.0.1:0", wait: bool = True) -> t.
     try:
         if wait:
             assert process.stdout is not None
-            assert select.select([process.stdout], [], [], 30)[0], "the server did not start"
+            assert select.select([process.stdout], [], [], PATIENCE)[0], "the server did not start"
             port = process.stdout.readline().split()[1]
             if not address.startswith("unix:"):
                 address = f"{address.rsplit(':', 1)[0]}:{port}"
@@ -97,11 +102,15 @@ class Hold(grpc.GenericRpcHandler):
 
 
 class Telling(health.HealthServicer):
-    """Says when it is asked."""
+    """Says when it is watched, and when it was asked: once the call has ended, so that nothing that follows can still change the answer."""
 
     def Check(self, request: t.Any, context: grpc.ServicerContext) -> t.Any:
-        print("asked", flush=True)
+        context.add_callback(lambda: print("asked", flush=True))
         return super().Check(request, context)
+
+    def Watch(self, request: t.Any, context: grpc.ServicerContext, send_response_callback: t.Any = None) -> t.Any:
+        print("watched", flush=True)
+        return super().Watch(request, context, send_response_callback)
 
 
 class Picky(health.HealthServicer):
@@ -143,6 +152,8 @@ def main() -> None:
     time.sleep(options.listen_after)
     server = grpc.server(futures.ThreadPoolExecutor(options.threads), options=[("grpc.so_reuseport", int(options.share))])
     servicer: t.Any = {"yes": health.HealthServicer, "token": Picky, "check-only": CheckOnly, "tell": Telling, "no": object}[options.health]()
+    for pair in options.status:
+        set_status(servicer, *pair.split("="))
     if options.health != "no":
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     server.add_generic_rpc_handlers((Hold(),))
@@ -155,8 +166,6 @@ def main() -> None:
         port = server.add_insecure_port(options.address)
     server.start()
     print("ready", port, flush=True)
-    for pair in options.status:
-        set_status(servicer, *pair.split("="))
     threading.Thread(target=server.wait_for_termination, daemon=True).start()
     for line in sys.stdin:
         set_status(servicer, *line.split()[1:])
