@@ -6,19 +6,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.shared import PATIENCE, wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES / "worker"))
@@ -31,7 +33,8 @@ SERVICE = "ew.ai.v1.InferenceService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 POINT = pb2.InferRequest(features=[0.3, -0.4])
-LONG = 20.0  # the limit of a wait that is expected to be short, for a busy machine
+LONG = PATIENCE  # the limit of a call that is expected to be short
+FOREVER = 600.0  # a stream that a worker which stops must not wait for
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 (INFO|WARNING|ERROR|CRITICAL) worker[.\w]*: \S.*")
 
 
@@ -55,8 +58,10 @@ class Worker:
         return self.log.read_text("utf-8")
 
     def wait_to_say(self, pattern: str) -> re.Match[str]:
-        found = until(lambda: re.search(pattern, self.said()) or (self.process.poll() is not None or None), pattern)
-        assert isinstance(found, re.Match), f"ended with {self.process.returncode} before it said {pattern!r}:\n{self.said()}"
+        """Wait for the pattern in its log; its end before that is a failure."""
+        wait_until(lambda: re.search(pattern, self.said()) or self.process.poll() is not None, f"the worker says {pattern!r}")
+        found = re.search(pattern, self.said())
+        assert found, f"ended with {self.process.returncode} before it said {pattern!r}:\n{self.said()}"
         return found
 
     @property
@@ -70,22 +75,10 @@ class Worker:
         """Wait for the exit status; negative for the signal that ended it."""
         return self.process.wait(LONG)
 
-    def stop(self) -> tuple[int, float]:
-        """SIGTERM; the exit status and the seconds that it took."""
-        began = time.monotonic()
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.ended(), time.monotonic() - began
-
-
-def until(ready: Callable[[], object], what: str) -> object:
-    """The first value of `ready` that is not None or False."""
-    end = time.monotonic() + LONG
-    while time.monotonic() < end:
-        value = ready()
-        if value is not None and value is not False:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"waited {LONG} s in vain for: {what}")
+        return self.ended()
 
 
 Start = Callable[..., Worker]
@@ -120,7 +113,7 @@ def shared(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     worker = Worker(directory, tmp_path_factory.mktemp("shared") / "log", ("--port", "0"), {"EW_GENERATION": "3"})
     wait_serving(worker)
     yield worker
-    assert worker.stop()[0] == 0
+    assert worker.stop() == 0
 
 
 def stub(channel: grpc.Channel) -> inference_pb2_grpc.InferenceServiceStub:
@@ -152,19 +145,23 @@ def client(directory: Path, worker: Worker, *argv: str) -> subprocess.CompletedP
     return subprocess.run([sys.executable, "-m", "worker.client", address, *argv], cwd=directory, capture_output=True, text=True, timeout=60, check=False)
 
 
-def answers_check(worker: Worker) -> bool:
-    """Whether Check answers within half a second, on a new connection."""
+def is_silent(worker: Worker) -> bool:
+    """Whether Check has no answer on a new connection, though it waits longer than a busy machine needs."""
     with worker.channel() as channel:
         try:
-            check(channel, "", timeout=0.5)
+            check(channel, "", timeout=3)
         except grpc.RpcError as error:
             if error.code() not in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
                 raise
-            return False
-    return True
+            return True
+    return False
 
 
-def blocks_sigterm(task: Path) -> bool:
-    """Whether a thread, given by its directory in /proc, leaves SIGTERM to others."""
-    (mask,) = re.findall(r"^SigBlk:\s+(\w+)$", (task / "status").read_text("ascii"), re.MULTILINE)
-    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+def threads(pid: int) -> dict[int, bool]:
+    """The threads of a process; each with whether it leaves SIGTERM to others. One that ends meanwhile is left out."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            (mask,) = re.findall(r"^SigBlk:\s+(\w+)$", (task / "status").read_text("ascii"), re.MULTILINE)
+            found[int(task.name)] = bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+    return found
