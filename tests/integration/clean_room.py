@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import typing as t
@@ -54,13 +53,6 @@ def run(command: t.Sequence[str | pathlib.Path], cwd: pathlib.Path, environ: t.M
 def changed(output: str) -> list[int]:
     """How many tasks changed something, for each host of the recap."""
     return [int(count) for count in re.findall(r"\bchanged=(\d+)\s+unreachable=0\s+failed=0", output)]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def left_in(directory: pathlib.Path) -> list[str]:

@@ -15,11 +15,12 @@ import typing as t
 
 import pytest
 
+from tests.shared import free_ports
 from tools.checkout import CHECKOUT
 from tools.local.commands import channel_variables, choose_command
 from tools.testing.tree import copy_tree
 
-from .clean_room import changed, clean_environment, free_port, processes_below, run
+from .clean_room import changed, clean_environment, processes_below, run
 
 PLAYBOOK = pathlib.Path(sys.executable).parent / "ansible-playbook"
 GALAXY = pathlib.Path(sys.executable).parent / "ansible-galaxy"
@@ -45,7 +46,7 @@ def write_inventory(place: pathlib.Path) -> pathlib.Path:
         "worker_build_user": "",
         "worker_dir": str(CHECKOUT / "examples" / "worker"),
         "worker_minimum_disk_mb": 500,
-        "worker_port": free_port(),
+        "worker_port": free_ports(),
         "worker_root": str(place / "root"),
         "worker_supervisor": "supervisord",
         "worker_user": "",

@@ -13,9 +13,10 @@ import typing as t
 
 import pytest
 
+from tests.shared import free_ports
 from tools.testing.tree import copy_tree
 
-from .clean_room import changed, clean_environment, free_port, left_in, processes_below, run
+from .clean_room import changed, clean_environment, left_in, processes_below, run
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_clean_clone_deploys_calls_and_leaves_nothing(place: pathlib.Path) -> 
     home.mkdir()
     temporary.mkdir()
     environ = clean_environment(home, TMPDIR=str(temporary))
-    port = f"ARGS=-e worker_port={free_port()}"
+    port = f"ARGS=-e worker_port={free_ports()}"
 
     first = run(["make", "--no-print-directory", "deploy", port], clone, environ)
     assert "packages come from" in first
