@@ -12,17 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
-import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -32,11 +28,19 @@ import typing as t
 from tests.integration.clean_room import processes_below
 from tests.integration.local_packages import local_channel, python_version
 from tests.integration.module_driver import run_module
+from tests.shared import free_ports, wait_until
 from tools.checkout import CHECKOUT, COLLECTIONS
 
 EXAMPLES = CHECKOUT / "examples"
 TRACE = pathlib.Path(__file__).parent / "trace"
-LONGEST = 300.0  # seconds for one playbook, on a busy machine
+LONGEST = 600.0  # seconds for one playbook, on a busy machine
+# The variable with which a copy of the example ends before it imports anything: surely within the second in which a start is watched
+ENDS_AT_ONCE = "ENDS_AT_ONCE"
+END_AT_ONCE = f"""
+if os.environ.get({ENDS_AT_ONCE!r}):
+    print("ends at once with status", os.environ[{ENDS_AT_ONCE!r}], flush=True)
+    os._exit(int(os.environ[{ENDS_AT_ONCE!r}]))
+"""
 
 Data = dict[str, t.Any]
 Triple = tuple[str, str, str]
@@ -121,9 +125,12 @@ class Place:
         }
 
     def copy(self, name: str, example: str = "worker", version: str = "") -> pathlib.Path:
-        """A copy of an example to change. version: the constant that it tells in every answer."""
+        """A copy of an example to change. version: the constant that it tells in every answer. It knows ENDS_AT_ONCE."""
         ignore = shutil.ignore_patterns("__pycache__", ".*_cache")
         path = pathlib.Path(shutil.copytree(EXAMPLES / example, self.home / "sources" / name, ignore=ignore))
+        if example == "worker":
+            with (path / "worker" / "__init__.py").open("a") as package:
+                package.write(END_AT_ONCE)
         if version:
             (path / "worker" / "version.py").write_text(f"CODE_VERSION = {version!r}\n")
         return path
@@ -134,7 +141,7 @@ class Place:
             with contextlib.suppress(ValueError, ProcessLookupError):
                 os.kill(int(path.read_text()), signal.SIGTERM)
         try:
-            wait_until(lambda: not processes_below(self.home), 20, "every process of the place has ended")
+            wait_until(lambda: not processes_below(self.home), "every process of the place has ended")
         finally:
             for line in processes_below(self.home):
                 with contextlib.suppress(ProcessLookupError):
@@ -237,7 +244,7 @@ class Running:
 
     def wait_to_say(self, text: str) -> None:
         """Wait until the output has the text; an end before is a failure that shows the output."""
-        wait_until(lambda: text in self.said() or self.process.poll() is not None, LONGEST, f"the run says {text!r}")
+        wait_until(lambda: text in self.said() or self.process.poll() is not None, f"the run says {text!r}", LONGEST)
         assert text in self.said(), self.said()
 
     def kill(self) -> None:
@@ -258,41 +265,3 @@ class Running:
         seen = [json.loads(line) for line in lines]
         traced = [[each["what"] for each in seen if each["kind"] == kind] for kind in ("start", "connect")]
         return Run(status, self.said(), report, time.monotonic() - self._began, *traced)
-
-
-def wait_until(condition: t.Callable[[], t.Any], seconds: float, what: str) -> t.Any:
-    """The condition's first true value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.05)
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row on which nobody listens, away from those that the kernel gives to clients."""
-    while True:
-        first = random.randrange(12000, 30000, count)
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-
-
-def digest(directory: pathlib.Path) -> dict[str, tuple[t.Any, ...]]:
-    """Mode, owner and content (or target) of everything below, of files the modification time too."""
-    found: dict[str, tuple[t.Any, ...]] = {}
-    for path in sorted([directory, *directory.rglob("*")]):
-        name = path.relative_to(directory).as_posix()
-        status = path.lstat()
-        found[name] = (stat.filemode(status.st_mode), status.st_uid, status.st_gid)
-        if stat.S_ISLNK(status.st_mode):
-            found[name] += (os.readlink(path),)
-        elif stat.S_ISREG(status.st_mode):
-            found[name] += (status.st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
-    return found

@@ -14,7 +14,8 @@ import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.processes import read_process
 from tests.integration.clean_room import left_in, processes_below
-from tests.integration.deploy_driver import Data, Place, Run, Worker, digest
+from tests.integration.deploy_driver import Data, Place, Run, Worker
+from tests.shared import digest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deploy-converge")]
 

@@ -14,19 +14,31 @@ import typing as t
 
 import pytest
 
+from tests.figures import tell
 from tests.integration.clean_room import left_in
-from tests.integration.deploy_driver import Data, Place
+from tests.integration.deploy_driver import ENDS_AT_ONCE, Data, Place
 
 pytestmark = pytest.mark.slow
 
-# variables of the bad worker, code of the failure, stage, what its last log lines have, the longest wait for health
-SOON: Data = {"worker_health_attempts": 5, "worker_health_interval": 1}
+# Enough attempts to import everything and listen on a busy machine
+SOON: Data = {"worker_health_attempts": 12, "worker_health_interval": 1}
+# It accepts connections and has an answer to none: its service is never SERVING before, and it does not hear SIGTERM
+FROZEN = {"EW_TEST_SERVING_DELAY": "600", "EW_TEST_FREEZE_AFTER": "3"}
+IMPATIENT: Data = {
+    "worker_health_attempts": 6,
+    "worker_health_interval": 1,
+    "worker_health_connect_timeout": 2,
+    "worker_health_services": ["ew.ai.v1.InferenceService"],
+    "worker_stop_timeout": 3,
+}
+# variables of the bad worker, code of the failure, stage, what its last log lines have, other settings of the deploy
 BAD: dict[str, tuple[Data, str, str, str, Data]] = {
-    "exits at once": ({"EW_TEST_EXIT_CODE": "3"}, "start_failed", "instances", "test fault: exiting at once with code 3", {}),
-    "exits while it loads": ({"EW_TEST_EXIT_AFTER": "5", "EW_TEST_LISTEN_DELAY": "60"}, "process_gone", "health", "exiting after 5.0 s with code 1", {}),
-    "exits after 5 s of service": ({"EW_TEST_EXIT_AFTER": "5"}, "process_gone", "health", "exiting after 5.0 s with code 1", {}),
+    "exits at once": ({ENDS_AT_ONCE: "3"}, "start_failed", "instances", "ends at once with status 3", {}),
+    "exits while it loads": ({"EW_TEST_EXIT_AFTER": "15", "EW_TEST_LISTEN_DELAY": "60"}, "process_gone", "health", "exiting after 15.0 s with code 1", {}),
+    "exits after some service": ({"EW_TEST_EXIT_AFTER": "15"}, "process_gone", "health", "exiting after 15.0 s with code 1", {"worker_health_stable_for": 60}),
     "never answers": ({"EW_TEST_NEVER_LISTEN": "1"}, "connection_refused", "health", "test fault", SOON),
     "answers NOT_SERVING": ({"EW_TEST_NOT_SERVING": "1"}, "not_serving", "health", "listening on", SOON),
+    "accepts and stays silent": (FROZEN, "stopped", "health", "stopping this process by SIGSTOP", IMPATIENT),
 }
 
 
@@ -64,11 +76,11 @@ class TestWithAnEarlierGeneration:
         for name in ("generation", "code_version", "instance"):
             assert [each[name] for each in after] == [each[name] for each in before]
         assert worker.endpoints() == {"0": "serving", "1": "serving"}
-        print(f"{case}: gap in service {run.host['gapMs']} ms, {run.seconds:.0f} s in all")
+        tell(f"{case}: gap in service {run.host['gapMs']} ms, {run.seconds:.0f} s in all")
         assert isinstance(run.host["gapMs"], int)
         assert 0 < run.host["gapMs"] < run.host["durationMs"]
         # Only the first instance was tried where the fault shows before the second one's turn
-        if case != "exits after 5 s of service":
+        if case != "exits after some service":
             assert after[1]["pid"] == before[1]["pid"]
         for text in (f"code: {code}", failure["restored"], failure["logs"][-1], "gap in service"):
             assert text in run.output

@@ -12,8 +12,7 @@ import subprocess
 
 import pytest
 
-from tests.integration.clean_room import left_in
-from tests.integration.deploy_driver import Data, Place, Worker
+from tests.integration.deploy_driver import LONGEST, Place, Worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deploy-hooks")]
 
@@ -36,7 +35,7 @@ OWN_PLAY = """
 def play(worker: Worker, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook with the worker's variables."""
     command = [*worker.command("deploy", worker.place.home), *arguments]
-    return subprocess.run(command, env=worker.place.environ(), text=True, capture_output=True, check=False, timeout=300)
+    return subprocess.run(command, env=worker.place.environ(), text=True, capture_output=True, check=False, timeout=LONGEST)
 
 
 def test_hooks_are_run_in_the_order_of_the_stages(place: Place, tmp_path: pathlib.Path) -> None:
@@ -76,7 +75,7 @@ def test_own_play_restarts_the_instances_by_the_handler_topic(place: Place, tmp_
     own = tmp_path / "own.yml"
     own.write_text(OWN_PLAY)
     command = [str(own) if word.endswith("playbooks/deploy.yml") else word for word in worker.command("deploy", worker.place.home)]
-    done = subprocess.run(command, env=place.environ(), text=True, capture_output=True, check=False, timeout=300)
+    done = subprocess.run(command, env=place.environ(), text=True, capture_output=True, check=False, timeout=LONGEST)
     assert done.returncode == 0, done.stdout
     after = worker.ask()
     assert (after["generation"], after["pid"] != before["pid"]) == (before["generation"], True)

@@ -7,32 +7,42 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 import pytest
 
-from tests.integration.deploy_driver import Place
+from tests.integration.deploy_driver import LONGEST, Place
+from tests.shared import wait_until
 
 pytestmark = pytest.mark.slow
 
-# Slow to serve, so that a second run surely meets the first
+# Slow to serve, so that a run is killed while it waits
 SLOW = {"EW_TEST_SERVING_DELAY": "12"}
 APPLYING = "Remember what was applied]"  # what comes next waits for health
 
 
-def test_of_two_deploys_at_once_one_wins_and_the_other_names_the_holder(place: Place) -> None:
-    worker = place.worker(worker_env=SLOW)
-    winner = worker.begin("deploy", worker_health_services=["ew.ai.v1.InferenceService"])
-    winner.wait_to_say(APPLYING)
+HOOK = """
+- name: Say that it is here, and wait until the test lets it go on
+  ansible.builtin.shell: touch {here}; until test -e {gate}; do sleep 0.1; done
+"""
+
+
+def test_of_two_deploys_at_once_one_wins_and_the_other_names_the_holder(place: Place, tmp_path: pathlib.Path) -> None:
+    hook, here, gate = (tmp_path / name for name in ("hook.yml", "here", "gate"))
+    hook.write_text(HOOK.format(here=here, gate=gate))
+    worker = place.worker(worker_hooks={"before_instances": [str(hook)]})
+    winner = worker.begin("deploy")
+    wait_until(lambda: here.exists() or winner.process.poll() is not None, "the first run is in its hook", LONGEST)
     loser = worker.run("deploy", worker_env={"OTHER": "1"})
-    assert winner.process.poll() is None, "the first run was over before the second one began: this shows nothing"
     assert (loser.failure["code"], loser.failure["stage"], loser.changed) == ("leased", "preflight", 0)
     assert f"(deploy, pid {winner.process.pid}, run " in loser.failure["message"]
     assert "worker_take_lease=true" in loser.failure["remedy"]
+    gate.touch()
     won = winner.end().ok()
     assert worker.ask()["pid"] == won.host["instances"][0]["pid"]
     assert not (worker.home / "lease.json").exists()
-    # The loser has left nothing that the next run would have to mend
-    assert worker.deploy(worker_env=SLOW, worker_health_services=["ew.ai.v1.InferenceService"]).changed == 0
+    # The loser has left nothing that the next run would have to mend: the hook's task alone says that it changed something
+    assert worker.deploy(worker_hooks={}).changed == 0
 
 
 def test_a_verb_is_refused_while_a_deploy_runs_unless_it_takes_the_lease(place: Place) -> None:

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from tests.integration.deploy_driver import Data, Place, Run, Worker
+from tests.integration.deploy_driver import ENDS_AT_ONCE, Data, Place, Run, Worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deploy-report")]
 
@@ -80,7 +80,7 @@ class TestOldForm:
         same(old_part("deploy", worker.deploy().report), example("deploy_again"))
 
     def test_report_of_a_failed_deploy(self, worker: Worker) -> None:
-        run = worker.run("deploy", worker_env={"EW_TEST_EXIT_CODE": "3"})
+        run = worker.run("deploy", worker_env={ENDS_AT_ONCE: "3"})
         assert run.status == 2
         same(old_part("deploy", run.report), example("deploy_failed"))
 
@@ -135,6 +135,8 @@ class TestVerbs:
         assert after["environment"].rpartition("-")[0] == before["environment"].rpartition("-")[0]
         assert after["generation"] > before["generation"]
         assert worker.ask()["pid"] != before["pid"]
+        built = next(stage["elapsed"] for stage in run.host["stages"] if stage["name"] == "environment")
+        assert run.host["gapMs"] < run.host["durationMs"] - 1000 * built, "the environment was not built in the gap"
 
     def test_rollback(self, worker: Worker) -> None:
         ends_with_the_report(worker.run("rollback").ok(), "rollback")

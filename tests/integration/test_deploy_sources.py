@@ -16,6 +16,7 @@ import typing as t
 
 import pytest
 
+from tests.figures import tell
 from tests.integration.deploy_driver import EXAMPLES, Place, Run, Worker
 from tests.integration.local_packages import write_wheel
 from tests.integration.test_deploy_failures import foreign_listener
@@ -142,7 +143,7 @@ def test_half_a_gigabyte_is_sent_once(place: Place, half_a_gigabyte: pathlib.Pat
     assert (second.run.changed, sent(second.run)) == (0, [])
     for name, each in (("first", first), ("second", second)):
         stage = next(stage for stage in each.run.host["stages"] if stage["name"] == "release")
-        print(f"500 MB, {name} run: {each.run.seconds:.1f} s in all, release {stage['elapsed']:.1f} s, peak memory {each.peak_mb:.0f} MB")
+        tell(f"500 MB, {name} run: {each.run.seconds:.1f} s in all, release {stage['elapsed']:.1f} s, peak memory {each.peak_mb:.0f} MB")
         assert each.peak_mb < 250
 
 
