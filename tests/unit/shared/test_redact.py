@@ -36,4 +36,4 @@ def test_a_long_line_costs_no_more_than_its_length(text: str) -> None:
     start = time.monotonic()
     redact(text)
     strip_credentials(text)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60, "hours, where it grows with the square"
