@@ -27,6 +27,7 @@ from tests.hosts import faults, hostset, machine
 from tests.hosts.inventory import ssh_options
 from tests.hosts.podman import Podman
 from tests.hosts.spec import Set
+from tests.shared import PATIENCE
 from tools.checkout import CACHE, CHECKOUT, environment
 
 ON_HOST = pathlib.Path(__file__).with_name("on_host")
@@ -124,7 +125,7 @@ class Fleet:
         command = [str(pathlib.Path(sys.executable).with_name("ansible")), host, "--inventory", str(self.group.inventory), "--one-line"]
         command += ["--module-name", f"{COLLECTION}.{name}", "--args", json.dumps(arguments), "--extra-vars", f"ansible_python_interpreter={python}"]
         environ = environment({"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(CACHE / "ansible")})
-        done = subprocess.run(command, env=environ, cwd=CHECKOUT, check=False, text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+        done = subprocess.run(command, env=environ, cwd=CHECKOUT, check=False, text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
         assert "=> {" in done.stdout, done.stdout + done.stderr
         return t.cast("dict[str, t.Any]", json.loads(done.stdout[done.stdout.index("=> {") + 3 :]))
 
@@ -136,7 +137,7 @@ class Fleet:
 
     def on(self, host: str, command: str, check: bool = True) -> str:
         """Run a command as root on a host and return what it wrote."""
-        done = subprocess.run(self.ssh_argv(host, command), text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+        done = subprocess.run(self.ssh_argv(host, command), text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=300, check=False)
         assert not check or done.returncode == 0, f"{host}: {command}: status {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
@@ -163,7 +164,7 @@ class Fleet:
             yield seen
         finally:
             for host, watcher in watchers.items():
-                seen[host] = watcher.communicate(timeout=60)[0].splitlines()
+                seen[host] = watcher.communicate(timeout=PATIENCE)[0].splitlines()
 
     def route(self, on: bool) -> None:
         """Give every host its way out of the network of the set, or take it away."""
@@ -189,17 +190,17 @@ class Fleet:
         """The processes of the worker ``ew-worker`` on every host."""
         return self.every(self.processes)
 
-    def infer(self, host: str, port: int = 50051, timeout: float = 10) -> dict[str, t.Any]:
+    def infer(self, host: str, port: int = 50051, timeout: float = PATIENCE) -> dict[str, t.Any]:
         """A real call from the controller: where the answer came from. Waits at most `timeout` seconds for a worker that serves."""
         end = time.monotonic() + timeout
         with client.connect(f"{self.addresses[host]}:{port}") as channel:
             stub = inference_pb2_grpc.InferenceServiceStub(channel)  # type: ignore[no-untyped-call]
             while True:
                 try:
-                    answer = stub.Infer(inference_pb2.InferRequest(features=[0.3, -0.4]), timeout=max(1, end - time.monotonic()), wait_for_ready=True)
+                    answer = stub.Infer(inference_pb2.InferRequest(features=[0.3, -0.4]), timeout=max(1, min(10, end - time.monotonic())), wait_for_ready=True)
                 except grpc.RpcError as error:
-                    # It listens, and still loads its model.
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > end:
+                    # It listens and still loads its model, or it was killed while it had the call.
+                    if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) or time.monotonic() > end:
                         raise
                     time.sleep(0.1)
                     continue
@@ -213,17 +214,6 @@ class Fleet:
 def script(name: str, *arguments: str) -> str:
     """The command that runs a file of on_host/ on a host."""
     return shlex.join(["python3", "-c", (ON_HOST / f"{name}.py").read_text(encoding="utf-8"), *arguments])
-
-
-def wait_until(met: t.Callable[[], t.Any], what: str, timeout: float = 30) -> t.Any:
-    """Ask again and again; the first true answer. Fails, saying what did not come true."""
-    end = time.monotonic() + timeout
-    while True:
-        answer = met()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"{what}: not within {timeout:.0f} s"
-        time.sleep(0.1)
 
 
 def copy_example(name: str, target: pathlib.Path) -> pathlib.Path:

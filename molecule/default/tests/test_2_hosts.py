@@ -90,5 +90,5 @@ def test_every_instance_answers_every_host(fleet: Fleet, expect: Expect) -> None
             {"address": f"{fleet.addresses[host]}:{port}", "services": ["", "ew.ai.v1.InferenceService"]} for host in fleet.hosts for port in (50051, 50052)
         ]
         python = fleet.on(asker, f"ls {ROOT}/toolchain/*/bin/python")
-        found = fleet.module(asker, "grpc_health", {"targets": targets, "attempts": 1}, python)
+        found = fleet.module(asker, "grpc_health", {"targets": targets, "attempts": 10}, python)
         expect(f"health of all instances, asked from {asker}", ["serving"] * 6, [each["status"] for each in found["targets"]])

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from tests.molecule.fleet import Fleet, wait_until
+from tests.molecule.fleet import Fleet
 from tests.molecule.plugin import Expect
+from tests.shared import wait_until
 
 # A second worker on one of the hosts: it does not listen to SIGTERM.
 HOST = "b2"
@@ -61,7 +62,7 @@ def test_restart_goes_one_by_one_and_tells_the_gap(fleet: Fleet, expect: Expect)
             f"restart: instances with a new process on {host}", ["0", "1"], [name for name in after[host] if after[host][name].pid != before[host][name].pid]
         )
         expect(f"restart: the first serves before the second goes on {host}", True, one_by_one(fleet, host))
-        assert 0 < run.host(host)["gapMs"] < 30_000, run.host(host)["gapMs"]
+        assert 0 < run.host(host)["gapMs"] < run.host(host)["durationMs"], run.host(host)["gapMs"]
     canary, others = after[fleet.canary], [after[host] for host in fleet.hosts if host != fleet.canary]
     expect("restart: the canary goes first", True, all(canary["1"].started < other["0"].started for other in others))
 
@@ -77,7 +78,7 @@ def one_by_one(fleet: Fleet, host: str) -> bool:
 def test_killed_worker_comes_back_by_itself_and_is_counted(fleet: Fleet, expect: Expect) -> None:
     before = fleet.processes("t1")
     fleet.on("t1", f"kill -KILL {before['0'].pid}")
-    wait_until(lambda: fleet.processes("t1")["0"].pid not in (0, before["0"].pid), "a new process after SIGKILL")
+    wait_until(lambda: fleet.processes("t1")["0"].pid not in (0, before["0"].pid), "there is a new process after SIGKILL")
     after = fleet.processes("t1")
     expect("after SIGKILL: answered by", after["0"].pid, fleet.infer("t1")["pid"])
     expect("after SIGKILL: restarts counted", (before["0"].restarts + 1, before["1"].restarts), (after["0"].restarts, after["1"].restarts))
@@ -132,7 +133,7 @@ def test_worker_that_ignores_sigterm_is_killed_after_its_stop_timeout(fleet: Fle
     stopping = moment(journal, "Stopping ")
     killed = moment(journal, "Killing process .* with signal SIGKILL")
     expect("ignores SIGTERM: systemd waited", True, any("State 'stop-sigterm' timed out" in line for line in journal))
-    expect("ignores SIGTERM: seconds from SIGTERM to SIGKILL", 3, round(killed - stopping))
+    expect("ignores SIGTERM: 2.9 to 10 s from SIGTERM to SIGKILL", True, 2.9 <= killed - stopping < 10)
     expect("ignores SIGTERM: the unit's state afterwards", "inactive", fleet.on(HOST, f"systemctl is-active {UNIT}", check=False))
     expect("ignores SIGTERM: the first worker", fleet.kept["first worker"][0], fleet.processes(HOST))
 

@@ -72,8 +72,7 @@ def test_bad_code_on_a_live_fleet_touches_the_canary_alone_and_is_taken_back(fle
     expect("bad code: the report says what serves", "Generation 2 serves again.", failure["restored"])
     expect("bad code: the report says what to run next", True, "ansible-playbook ew_ai.worker.logs --limit" in failure["remedy"])
     gap = run.host(fleet.canary)["gapMs"]
-    expect("bad code: the gap in service is in the report", True, isinstance(gap, int) and 0 < gap < 60_000)
-    print(f"the gap in service of the canary's first instance: {gap} ms")
+    expect("bad code: the gap in service is in the report", True, isinstance(gap, int) and 0 < gap < run.host(fleet.canary)["durationMs"])
 
 
 def test_rollback_needs_no_route_and_starts_no_installer(fleet: Fleet, expect: Expect) -> None:
@@ -112,4 +111,5 @@ def test_reinstall_builds_beside_the_serving_environment_and_moves_over(fleet: F
     expect("reinstall: the newer serves", max(environments), pathlib.Path(run.host(host)["environment"]).name)
     expect("reinstall: the same code", old["release"], new["release"])
     expect("reinstall: processes that stayed", [], [name for name, process in fleet.processes(host).items() if process == before[name]])
-    expect("reinstall: the gap is that of a restart", True, run.host(host)["gapMs"] < 30_000)
+    built = next(stage["elapsed"] for stage in run.host(host)["stages"] if stage["name"] == "environment")
+    expect("reinstall: the new environment was not built in the gap", True, run.host(host)["gapMs"] < run.host(host)["durationMs"] - 1000 * built)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shlex
 
-from tests.molecule.fleet import Fleet, wait_until
+from tests.molecule.fleet import Fleet
 from tests.molecule.plugin import Expect
+from tests.shared import wait_until
 
 BOUND = "t1"
 GATEWAY = "ew-gateway.service"
@@ -38,7 +39,7 @@ def test_after_a_reboot_the_same_instances_serve_without_ansible(fleet: Fleet, e
     before = {port: fleet.infer(host, port) for port in (50051, 50052)}
     fleet.reboot(host)
     for port, origin in before.items():
-        after = fleet.infer(host, port, timeout=60)
+        after = fleet.infer(host, port)
         for name in ("generation", "instance", "release"):
             expect(f"after the reboot: {name} on port {port}", origin[name], after[name])
     expect("after the reboot: the second worker, which was stopped", "inactive", fleet.on(host, "systemctl is-active ew-second@0.service", check=False))
@@ -60,17 +61,19 @@ def test_binding_to_a_gateway_restarts_nothing(fleet: Fleet, expect: Expect) -> 
 
 def test_workers_stop_and_start_with_their_gateway(fleet: Fleet, expect: Expect) -> None:
     fleet.on(BOUND, f"systemctl stop {GATEWAY}")
-    wait_until(lambda: runs(fleet) == [], "the workers stop with the gateway")
+    wait_until(lambda: runs(fleet) == [], "the workers have stopped with the gateway")
     expect("gateway stopped: workers that run", [], runs(fleet))
     fleet.on(BOUND, f"systemctl start {GATEWAY}")
-    expect("gateway started: answered by", ["0", "1"], [fleet.infer(BOUND, port, timeout=60)["instance"] for port in (50051, 50052)])
+    expect("gateway started: answered by", ["0", "1"], [fleet.infer(BOUND, port)["instance"] for port in (50051, 50052)])
 
 
 def test_workers_go_and_come_back_when_their_gateway_crashes(fleet: Fleet, expect: Expect) -> None:
     before = fleet.processes(BOUND)
     fleet.on(BOUND, f"kill -KILL $(systemctl show --value --property=MainPID {GATEWAY})")
-    wait_until(lambda: all(process.pid not in (0, before[name].pid) for name, process in fleet.processes(BOUND).items()), "new processes after the crash")
-    expect("gateway crashed: answered by", ["0", "1"], [fleet.infer(BOUND, port, timeout=60)["instance"] for port in (50051, 50052)])
+    wait_until(
+        lambda: all(process.pid not in (0, before[name].pid) for name, process in fleet.processes(BOUND).items()), "there are new processes after the crash"
+    )
+    expect("gateway crashed: answered by", ["0", "1"], [fleet.infer(BOUND, port)["instance"] for port in (50051, 50052)])
     expect("gateway crashed: the gateway", "active", fleet.on(BOUND, f"systemctl is-active {GATEWAY}"))
 
 

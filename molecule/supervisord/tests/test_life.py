@@ -9,8 +9,9 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
-from tests.molecule.fleet import Fleet, wait_until
+from tests.molecule.fleet import Fleet
 from tests.molecule.plugin import Expect
+from tests.shared import wait_until
 
 ROOT = "/opt/ew_ai_worker"
 NAMES = ("0", "1")
