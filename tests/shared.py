@@ -62,7 +62,7 @@ def _is_free(port: int) -> bool:
 def digest(directory: pathlib.Path, of_directories: bool = False) -> dict[str, tuple[t.Any, ...]]:
     """Mode, owner and content (or target) of everything below and of the directory itself; the modification time of files too.
 
-    of_directories: the modification times of directories as well.
+    of_directories: the modification times of directories below as well.
     """
     found: dict[str, tuple[t.Any, ...]] = {}
     for path in sorted([directory, *directory.rglob("*")]):
@@ -72,7 +72,7 @@ def digest(directory: pathlib.Path, of_directories: bool = False) -> dict[str, t
             told += (os.readlink(path),)
         elif stat.S_ISREG(status.st_mode):
             told += (status.st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
-        elif of_directories:
+        elif of_directories and path != directory:
             told += (status.st_mtime_ns,)
         found[path.relative_to(directory).as_posix()] = told
     return found

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -20,9 +19,10 @@ from tests.integration.local_packages import local_channel
 from tests.integration.module_driver import run_module
 
 Result = dict[str, t.Any]
-# Hides what only a toolchain has, and writes down every program that is started.
+# Hides what only a toolchain has, and writes down every program that is started; beside that, what is read below WATCHED.
 WATCH = """
 import importlib.machinery
+import os
 import sys
 
 find = importlib.machinery.PathFinder.find_spec
@@ -33,6 +33,9 @@ def hook(event, args):
     if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system", "socket.connect"):
         with open({log!r}, "a") as log:
             log.write(event + " " + repr(args)[:200] + chr(10))
+    elif event in ("open", "os.listdir", "os.scandir") and str(args[0]).startswith(os.environ.get("WATCHED", chr(0))):
+        with open({log!r} + ".reads", "a") as log:
+            log.write(str(args[0]) + chr(10))
 
 sys.addaudithook(hook)
 """
@@ -93,20 +96,6 @@ def directory(prefix: str) -> t.Iterator[pathlib.Path]:
         shutil.rmtree(path)
 
 
-def digest(path: pathlib.Path) -> dict[str, tuple[int, int, int, str]]:
-    """Owner, mode, time and content of all that is below the path."""
-    found = {}
-    for each in sorted(path.rglob("*")):
-        status = each.lstat()
-        content = os.readlink(each) if each.is_symlink() else hashlib.sha256(each.read_bytes()).hexdigest() if each.is_file() else ""
-        found[str(each.relative_to(path))] = (status.st_uid, status.st_mode, status.st_mtime_ns, content)
-    return found
-
-
 def python_says(result: Result, program: str) -> str:
     """What the environment's Python prints."""
     return subprocess.run([result["python"], "-I", "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def action(what: str, identifier: str, status: str) -> dict[str, str]:
-    return {"what": what, "id": identifier, "status": status}

@@ -12,8 +12,7 @@ import contextlib
 import functools
 import hashlib
 import http.server
-import io
-import json
+import os
 import pathlib
 import ssl
 import tarfile
@@ -61,20 +60,24 @@ def python_version() -> str:
     return ".".join(interpreter.find(None).version.split(".")[:2])
 
 
-def write_wheel(directory: pathlib.Path, name: str, version: str, requires: t.Sequence[str] = ()) -> pathlib.Path:
-    """A pure wheel with one module that knows its version."""
+def write_wheel(directory: pathlib.Path, name: str, version: str, requires: t.Sequence[str] = (), ballast: int = 0) -> pathlib.Path:
+    """A pure wheel with one module that knows its version. ballast: random bytes beside it."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     files = {
-        f"{name}.py": f"VERSION = {version!r}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {each}\n" for each in requires),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{name}.py": f"VERSION = {version!r}\n".encode(),
+        **({f"{name}_data.bin": os.urandom(ballast)} if ballast else {}),
+        f"{info}/METADATA": "".join(
+            f"{line}\n" for line in ("Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {each}" for each in requires))
+        ).encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(f"{name_},sha256={_digest(text)},{len(text.encode())}\n" for name_, text in files.items()) + f"{info}/RECORD,,\n"
+    rows = [f"{each},sha256={_digest(content)},{len(content)}" for each, content in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
     with zipfile.ZipFile(path, "w") as wheel:
-        for each, text in {**files, f"{info}/RECORD": record}.items():
-            wheel.writestr(each, text)
+        for each, content in files.items():
+            wheel.writestr(each, content)
     return path
 
 
@@ -174,5 +177,5 @@ def served(
             thread.join()
 
 
-def _digest(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

@@ -23,8 +23,9 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted im
 from ansible_collections.ew_ai.worker.plugins.module_utils.files import remove_tree
 from tests.integration.action_driver import run_task
 from tests.integration.certificates import Authority
-from tests.integration.conda_env_room import Room, digest, python_says
+from tests.integration.conda_env_room import Room, python_says
 from tests.integration.local_packages import local_channel, python_version, served, write_index, write_source_package, write_wheel
+from tests.shared import digest
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a build user of its own")
 
@@ -122,10 +123,10 @@ def test_offline_uses_what_was_fetched_before(room: Room) -> None:
         options = {"packages": ["ew-lib"], "channels": [f"http://{channel}"], "cache": str(room.top / "cache")}
         room.good(**options)
     assert room.good(offline=True, recreate=True, **options)["build"] == 2
-    before = digest(room.root / "envs")
+    before = digest(room.root / "envs", of_directories=True)
     room.bad("channel_unreachable", recreate=True, **options)
     room.bad("channel_unreachable", offline=True, recreate=True, **{**options, "cache": str(room.top / "empty")})
-    assert digest(room.root / "envs") == before
+    assert digest(room.root / "envs", of_directories=True) == before
 
 
 @pytest.mark.slow

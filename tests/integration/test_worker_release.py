@@ -11,20 +11,20 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 import typing as t
 
 import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import digest_of, scan, tree_id
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.package import package_of
+from tests.figures import tell
 from tests.integration.action_driver import Play, run_task, run_tasks
 from tests.integration.module_driver import collections_path
-from tests.integration.twelve_steps import twelve_steps
+from tests.integration.twelve_steps import action, twelve_steps
+from tests.shared import wait_until
 
 CREATED, REMOVED = "created", "removed"
 # Runs a command and writes the largest memory (KiB) that one of its processes had; a process of its own, for the kernel's
@@ -67,7 +67,7 @@ def case(tmp_path: pathlib.Path) -> Case:
 
 
 def release_action(release: str, status: str) -> dict[str, str]:
-    return {"what": "release", "id": f"releases/{release}", "status": status}
+    return action("release", f"releases/{release}", status)
 
 
 def id_of(source: pathlib.Path) -> str:
@@ -218,16 +218,23 @@ def start_module(arguments: dict[str, t.Any]) -> subprocess.Popen[str]:
 
 
 def test_a_killed_run_leaves_no_release_and_the_next_one_cleans_up(case: Case) -> None:
-    for number in range(3000):
+    for number in range(40):
         (case.source / f"{number}.bin").write_bytes(b"x" * 1000)
     release, arguments = module_arguments(case)
-    process = start_module(arguments)
-    deadline = time.monotonic() + 60
-    while not list(case.root.glob(f"releases/.staging-{release}-*/1*.bin")):
+    # A pipe that only ever has half of the package: the module is still unpacking when it is killed.
+    package = pathlib.Path(arguments["package"]).read_bytes()
+    half = case.home / "half"
+    os.mkfifo(half)
+    pipe = os.open(half, os.O_RDWR)
+    try:
+        assert os.write(pipe, package[: len(package) // 2]) == len(package) // 2
+        process = start_module({**arguments, "package": str(half)})
+        wait_until(lambda: list(case.root.glob(f"releases/.staging-{release}-*/*.bin")) or process.poll() is not None, "it unpacks")
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+        process.kill()
+        process.communicate()
+    finally:
+        os.close(pipe)
     assert [path.name[:9] for path in (case.root / "releases").iterdir()] == [".staging-"]
     assert case.run()["created"] is True
     assert [path.name for path in (case.root / "releases").iterdir()] == [release]
@@ -237,7 +244,7 @@ def test_two_runs_at_once(case: Case) -> None:
     (case.source / "data").write_bytes(os.urandom(1 << 20) * 20)
     release, arguments = module_arguments(case)
     processes = [start_module(arguments) for _number in range(3)]
-    results = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    results = [json.loads(process.communicate(timeout=300)[0]) for process in processes]
     assert sorted(result["created"] for result in results) == [False, False, True]
     assert not any(result.get("failed") for result in results)
     assert [path.name for path in (case.root / "releases").iterdir()] == [release]
@@ -307,7 +314,7 @@ def test_half_a_gigabyte_is_sent_once_in_bounded_memory(case: Case) -> None:
     (first,) = play.results() or pytest.fail(output)
     memory = int((case.home / "memory").read_text()) / 1024
     second = case.run()
-    print(f"{first['release']['bytes']} bytes: {first['elapsed']} s, {memory:.0f} MB at most in one process; second run {second['elapsed']} s")
+    tell(f"{first['release']['bytes']} bytes: {first['elapsed']} s, {memory:.0f} MB at most in one process; second run {second['elapsed']} s")
     assert first["created"]
     assert f"  localhost | sends release {first['release']['id']}, 524 MB" in output
     assert first["sent_bytes"] > first["release"]["bytes"] > 500_000_000

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import typing as t
 
+from tests.figures import tell
+
 Args = t.Mapping[str, t.Any]
 Action = t.Mapping[str, str]
 Run = t.Callable[[Args, bool], dict[str, t.Any]]
+
+
+def action(what: str, identifier: str, status: str) -> dict[str, str]:
+    """One entry of a module's ``actions``."""
+    return {"what": what, "id": identifier, "status": status}
 
 
 class Row(t.NamedTuple):
@@ -29,7 +36,7 @@ def twelve_steps(
     steps: t.Mapping[str, tuple[Args, t.Sequence[Action]]],
     after: t.Optional[t.Callable[[str, bool, dict[str, t.Any]], None]] = None,
 ) -> list[Row]:
-    """Run the twelve steps, print one row for each, and fail when a row differs.
+    """Run the twelve steps, tell one row for each, and fail when a row differs.
 
     steps: ``{"create": (args, expected actions), "modify": …, "delete": …}``; the repeated steps expect no action.
     run(args, check) runs the module. after(step, check, result) looks at the state after each step.
@@ -40,11 +47,7 @@ def twelve_steps(
         for prefix in ("", "re-")
         for check in (True, False)
     ]
-    for row in rows:
-        print(
-            f"{row.step:10} {'check' if row.check else 'real ':5} changed: expected {bool(row.expected)!s:5} found {row.found_changed!s:5} "
-            f"actions: expected {_words(row.expected)} found {_words(row.found)} {'ok' if not row.problem else 'DIFFERS ' + row.problem}"
-        )
+    tell(*map(_line, rows))
     assert len(rows) == 12
     assert not [row for row in rows if row.problem], [row for row in rows if row.problem]
     return rows
@@ -60,6 +63,14 @@ def _step(run: Run, name: str, check: bool, args: Args, expected: t.Sequence[Act
     if after is not None and not problem:
         after(name, check, result)
     return Row(name, check, list(expected), result.get("changed"), result.get("actions"), problem)
+
+
+def _line(row: Row) -> str:
+    """A line of the table."""
+    return (
+        f"{row.step:9} {'check' if row.check else 'real':5} changed: expected {bool(row.expected)!s:5} found {row.found_changed!s:5} "
+        f"actions: expected {_words(row.expected)} found {_words(row.found)}{'  DIFFERS ' + row.problem if row.problem else ''}"
+    )
 
 
 def _words(actions: t.Any) -> str:
