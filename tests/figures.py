@@ -9,7 +9,11 @@ They travel with the test's report, so they arrive from other processes too, and
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
+
+from tools.checkout import CACHE
 
 NAME = "figure"
 TITLE = "what was measured"
@@ -29,6 +33,11 @@ def begin(item: pytest.Item) -> None:
     _running[:] = [item]
 
 
+def of_scenario(name: str) -> pathlib.Path:
+    """The file in which the tests of a scenario, a run of their own, leave the lines for the run that began the scenario."""
+    return CACHE / "molecule" / f"{name}-figures.txt"
+
+
 class Collector:
     """The plugin of the process that prints: takes the figures out of the reports."""
 
@@ -41,6 +50,10 @@ class Collector:
             lines = [str(value) for name, value in report.user_properties if name == NAME]
             if lines:
                 self._told[report.nodeid] = lines
+
+    def lines(self) -> list[str]:
+        """Everything that was told, without the tests' names."""
+        return [line for _name, lines in sorted(self._told.items()) for line in lines]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """One section, in the order of the tests' names: with several processes they end in any order."""

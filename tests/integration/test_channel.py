@@ -25,6 +25,8 @@ from tests.figures import tell
 from tools.channel import interpreter
 from tools.channel.errors import ChannelError
 
+pytestmark = pytest.mark.xdist_group("channel")
+
 CHECKOUT = Path(__file__).parents[2]
 DISTRIBUTION = Path("/usr/bin/python3")
 LARGEST_PYTHON = 40_000_000

@@ -53,6 +53,7 @@ class Run:
     status: int
     output: str
     report: dict[str, t.Any]
+    seconds: float
 
     @property
     def changed(self) -> dict[str, int]:
@@ -110,10 +111,11 @@ class Fleet:
             stderr=subprocess.STDOUT,
             timeout=LONGEST_PLAY,
         )
-        self.timings.append((f"{verb} {' '.join([*options, limit, *map(str, variables.items())])}", time.monotonic() - start))
+        seconds = time.monotonic() - start
+        self.timings.append((f"{verb} {' '.join([*options, limit, *map(str, variables.items())])}", seconds))
         reports.with_suffix(".log").write_text(f"$ {shlex.join(command)}\n{done.stdout}", encoding="utf-8")
         written = reports / f"{verb}.json"
-        run = Run(verb, done.returncode, done.stdout, json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {})
+        run = Run(verb, done.returncode, done.stdout, json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}, seconds)
         end = "\n".join(done.stdout.splitlines()[-SHOWN:])
         assert done.returncode == status, f"{verb} ended with {done.returncode} instead of {status}; all of it: {reports.with_suffix('.log')}\n{end}"
         if keep:

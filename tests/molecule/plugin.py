@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the scenarios' tests share: the fleet, and a table of what was expected and what was found."""
+"""What the scenarios' tests share: the fleet, a table of what was expected and what was found, and what was measured."""
 
 from __future__ import annotations
 
@@ -11,12 +11,24 @@ import typing as t
 
 import pytest
 
+from tests import figures
+
 from .fleet import Fleet
 
 Expect = t.Callable[[str, t.Any, t.Any], None]
 ROWS = pytest.StashKey[list[tuple[str, str, str, bool]]]()
 FLEET = pytest.StashKey[Fleet]()
 WIDEST = 60  # characters of a value
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the tests tell figures."""
+    config.pluginmanager.register(figures.Collector(), "figures")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What is told from now on belongs to this test."""
+    figures.begin(item)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +65,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("playbooks")
     for name, seconds in fleet.timings:
         terminalreporter.line(f"{seconds:6.1f} s  {name[:150]}")
+    write_figures(config, fleet, cells[1:], [row[3] for row in rows[1:]])
+
+
+def write_figures(config: pytest.Config, fleet: Fleet, cells: t.Sequence[t.Sequence[str]], equal: t.Sequence[bool]) -> None:
+    """The short form of the table, and what was measured."""
+    collector = t.cast("figures.Collector", config.pluginmanager.get_plugin("figures"))
+    lines = [f"{sum(equal)} of {len(equal)} findings as expected, in {len(fleet.timings)} playbooks that took {sum(row[1] for row in fleet.timings):.0f} s"]
+    lines += [f"DIFFERS {what}: expected {expected}, found {found}" for (what, expected, found), same in zip(cells, equal) if not same]
+    figures.of_scenario(fleet.scenario).write_text("".join(f"{line}\n" for line in [*lines, *collector.lines()]), encoding="utf-8")
 
 
 def short(value: str) -> str:

@@ -17,6 +17,7 @@ import time
 
 import pytest
 
+from tests.figures import of_scenario, tell
 from tools.checkout import CACHE, CHECKOUT, environment, unmeasured
 
 SCENARIOS = sorted(path.parent.name for path in (CHECKOUT / "molecule").glob("*/molecule.yml"))
@@ -83,9 +84,12 @@ def test_scenario(scenario: str) -> None:
     if obstacle():
         pytest.skip(obstacle())
     LOGS.mkdir(parents=True, exist_ok=True)
+    of_scenario(scenario).unlink(missing_ok=True)
     log, start = LOGS / f"{scenario}.log", time.monotonic()
     status = run_logged(["molecule", "test", "--scenario-name", scenario], log, LONGEST)
     seconds = time.monotonic() - start
+    told = of_scenario(scenario).read_text(encoding="utf-8").splitlines() if of_scenario(scenario).is_file() else []
+    tell(f"molecule test -s {scenario}: {seconds:.0f} s; the table of what was expected and found: {log.relative_to(CHECKOUT)}", *told)
     if status != 0:
         # After a failure Molecule may leave its hosts standing
         run_logged(["molecule", "destroy", "--scenario-name", scenario], LOGS / f"{scenario}-destroy.log", 300)

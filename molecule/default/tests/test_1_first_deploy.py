@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from tests.figures import tell
 from tests.molecule.fleet import Fleet
 from tests.molecule.plugin import Expect
 
@@ -40,6 +41,7 @@ def test_check_mode_on_clean_hosts_ends_well_and_changes_nothing(fleet: Fleet, e
 def test_first_deploy_serves_on_every_host(fleet: Fleet, expect: Expect) -> None:
     with fleet.watched() as seen:
         run = fleet.play("deploy", "--diff", keep="first")
+    tell(f"first deploy to {len(fleet.hosts)} hosts of 2 instances each: {run.seconds:.0f} s")
     expect("first deploy: successful", True, run.report["success"])
     expect("first deploy: code that answers", {host: ["1", "1"] for host in fleet.hosts}, fleet.versions())
     expect("first deploy: diff shows the environment's packages", True, bool(re.search(r"^\+.*numpy", run.output, re.MULTILINE)))
@@ -90,6 +92,7 @@ def test_second_run_changes_nothing_starts_no_installer_and_needs_no_route(fleet
         with fleet.watched() as seen:
             # It may download; it does not.
             run = fleet.play("deploy", worker_offline=False)
+        tell(f"second run, which changes nothing: {run.seconds:.0f} s")
     finally:
         fleet.route(on=True)
     expect("second run: changed", dict.fromkeys(fleet.hosts, 0), run.changed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
+from tests.figures import tell
 from tests.molecule.fleet import Fleet
 from tests.molecule.plugin import Expect
 
@@ -72,6 +73,7 @@ def test_bad_code_on_a_live_fleet_touches_the_canary_alone_and_is_taken_back(fle
     expect("bad code: the report says what serves", "Generation 2 serves again.", failure["restored"])
     expect("bad code: the report says what to run next", True, "ansible-playbook ew_ai.worker.logs --limit" in failure["remedy"])
     gap = run.host(fleet.canary)["gapMs"]
+    tell(f"gap in service of the canary's first instance, until the old generation was back: {gap} ms")
     expect("bad code: the gap in service is in the report", True, isinstance(gap, int) and 0 < gap < run.host(fleet.canary)["durationMs"])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import typing as t
 
+from tests.figures import tell
 from tests.molecule.fleet import Fleet
 from tests.molecule.plugin import Expect
 from tests.shared import wait_until
@@ -51,6 +52,7 @@ def test_check_mode_foretells_the_first_deploy(fleet: Fleet, expect: Expect) -> 
     told = fleet.play("deploy", "--check", "--diff")
     expect("check: nothing below the root", dict.fromkeys(fleet.hosts, ""), fleet.every(lambda host: fleet.on(host, f"ls {ROOT} 2>/dev/null", check=False)))
     done = fleet.play("deploy")
+    tell(f"first deploy to {len(fleet.hosts)} hosts without systemd: {done.seconds:.0f} s")
     for host in fleet.hosts:
         expect(
             f"supervisor found on {host}",
@@ -76,6 +78,7 @@ def test_second_run_changes_nothing(fleet: Fleet, expect: Expect) -> None:
     before, files = pids(fleet), fleet.listing(ROOT, "/etc")
     with fleet.watched() as seen:
         run = fleet.play("deploy")
+    tell(f"second run, which changes nothing: {run.seconds:.0f} s")
     expect("second run: changed", dict.fromkeys(fleet.hosts, 0), run.changed)
     expect("second run: processes", before, pids(fleet))
     after = fleet.listing(ROOT, "/etc")

@@ -18,7 +18,14 @@ from tests.hosts.spec import Set
 from tests.integration.ew_worker.kit import HOSTS, Here, Host, Place, tool
 
 
-@pytest.fixture(scope="module")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With several processes, one of them runs all that needs hosts: the others would each make a set of their own."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and callspec.params.get("place") in HOSTS:
+        item.add_marker(pytest.mark.xdist_group("test-hosts"))
+
+
+@pytest.fixture(scope="session")
 def group() -> t.Iterator[Set]:
     ready = subprocess.run([cli.CHECKOUT / "tests" / "hosts" / "install_packages.sh"], text=True, capture_output=True, check=False)
     if ready.returncode == cli.CANNOT_RUN:

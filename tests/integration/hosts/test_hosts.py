@@ -22,7 +22,8 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 HOSTS = {"w1": "bookworm", "w2": "trixie", "s1": "bookworm/sshd"}
 SYSTEMD_HOSTS = ("w1", "w2")
 
-pytestmark = [pytest.mark.molecule, pytest.mark.slow]
+# In the group of all that needs hosts, beside the scenarios: see ../ew_worker/conftest.py
+pytestmark = [pytest.mark.molecule, pytest.mark.slow, pytest.mark.xdist_group("test-hosts")]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
