@@ -6,18 +6,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 import pathlib
 
 from tests.molecule.fleet import Fleet
+from tests.molecule.left_behind import unexpected
 from tests.molecule.plugin import Expect
 
 LEFT_BEHIND = pathlib.Path(__file__).parents[1] / "left_behind.txt"
-
-
-def patterns() -> list[str]:
-    """The committed list: paths that may differ after an uninstall."""
-    return [line.split("#")[0].strip() for line in LEFT_BEHIND.read_text(encoding="utf-8").splitlines() if line.split("#")[0].strip()]
 
 
 def test_uninstalling_one_worker_leaves_the_other_alone(fleet: Fleet, expect: Expect) -> None:
@@ -34,16 +29,9 @@ def test_uninstall_with_purge_leaves_what_the_list_says_and_nothing_else(fleet: 
     run = fleet.play("uninstall", worker_purge=True)
     expect("uninstalled: successful", True, run.report["success"])
     fleet.on("t1", "systemctl disable --now ew-gateway && rm /etc/systemd/system/ew-gateway.service && systemctl daemon-reload")
-    known = patterns()
     after = fleet.listing("/")
     for host in fleet.hosts:
-        before = fleet.kept["clean"][host]
-        differing = {path for path in {*before, *after[host]} if before.get(path) != after[host].get(path)}
-        expect(
-            f"uninstalled: paths that differ on {host} and are not in the list",
-            [],
-            sorted(path for path in differing if not any(fnmatch.fnmatch(path, one) for one in known)),
-        )
+        expect(f"uninstalled: paths that differ on {host} and are not in the list", [], unexpected(fleet.kept["clean"][host], after[host], LEFT_BEHIND))
         expect(
             f"uninstalled: units and processes on {host}",
             "",

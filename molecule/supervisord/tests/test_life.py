@@ -11,24 +11,13 @@ import typing as t
 
 from tests.figures import tell
 from tests.molecule.fleet import Fleet
+from tests.molecule.left_behind import unexpected
 from tests.molecule.plugin import Expect
 from tests.shared import wait_until
 
 ROOT = "/opt/ew_ai_worker"
 NAMES = ("0", "1")
-# What making and removing accounts leaves behind.
-LEFT_BY_ACCOUNTS = {
-    "/etc/group",
-    "/etc/group-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/passwd",
-    "/etc/passwd-",
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/subuid",
-    "/etc/subgid",
-}
+LEFT_BEHIND = pathlib.Path(__file__).parents[1] / "left_behind.txt"
 
 
 def rows(fleet: Fleet) -> dict[str, dict[str, dict[str, t.Any]]]:
@@ -48,7 +37,7 @@ def supervisord(fleet: Fleet, host: str) -> str:
 
 
 def test_check_mode_foretells_the_first_deploy(fleet: Fleet, expect: Expect) -> None:
-    fleet.kept["clean"] = fleet.listing("/opt", "/etc", "/usr", "/srv", "/home", "/var/lib")
+    fleet.kept["clean"] = fleet.listing("/")
     told = fleet.play("deploy", "--check", "--diff")
     expect("check: nothing below the root", dict.fromkeys(fleet.hosts, ""), fleet.every(lambda host: fleet.on(host, f"ls {ROOT} 2>/dev/null", check=False)))
     done = fleet.play("deploy")
@@ -133,9 +122,8 @@ def test_deploy_after_supervisord_was_killed_leaves_one_process_an_instance(flee
 
 def test_uninstall_leaves_the_hosts_as_they_were(fleet: Fleet, expect: Expect) -> None:
     fleet.play("uninstall", worker_purge=True)
-    after = fleet.listing("/opt", "/etc", "/usr", "/srv", "/home", "/var/lib")
+    after = fleet.listing("/")
     for host in fleet.hosts:
-        clean = fleet.kept["clean"][host]
-        differing = {path for path in {*clean, *after[host]} if clean.get(path) != after[host].get(path)}
-        expect(f"left on {host}", set(), differing - LEFT_BY_ACCOUNTS)
+        expect(f"paths that differ on {host} and are not in the list", [], unexpected(fleet.kept["clean"][host], after[host], LEFT_BEHIND))
         expect(f"processes left on {host}", "0", fleet.on(host, "pgrep -fc 'worker[.]main|supervisord'", check=False))
+        expect(f"accounts left on {host}", "", fleet.on(host, "getent passwd ew-worker ew-worker-build; getent group ew-worker ew-worker-build", check=False))
