@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from tests.figures import tell
@@ -18,6 +19,9 @@ Run = t.Callable[[Args, bool], dict[str, t.Any]]
 def action(what: str, identifier: str, status: str) -> dict[str, str]:
     """One entry of a module's ``actions``."""
     return {"what": what, "id": identifier, "status": status}
+
+
+HEADING = f"{'step':10}{'mode':6}changed: expected | found, then actions: expected | found"
 
 
 class Row(t.NamedTuple):
@@ -47,7 +51,7 @@ def twelve_steps(
         for prefix in ("", "re-")
         for check in (True, False)
     ]
-    tell(*map(_line, rows))
+    tell(HEADING, *map(_line, rows))
     assert len(rows) == 12
     assert not [row for row in rows if row.problem], [row for row in rows if row.problem]
     return rows
@@ -67,13 +71,12 @@ def _step(run: Run, name: str, check: bool, args: Args, expected: t.Sequence[Act
 
 def _line(row: Row) -> str:
     """A line of the table."""
-    return (
-        f"{row.step:9} {'check' if row.check else 'real':5} changed: expected {bool(row.expected)!s:5} found {row.found_changed!s:5} "
-        f"actions: expected {_words(row.expected)} found {_words(row.found)}{'  DIFFERS ' + row.problem if row.problem else ''}"
-    )
+    changed = f"{bool(row.expected)!s:6} | {row.found_changed!s:6}"
+    problem = f"  DIFFERS: {row.problem}" if row.problem else ""
+    return f"{row.step:10}{'check' if row.check else 'real':6}{changed} {_words(row.expected)} | {_words(row.found)}{problem}"
 
 
 def _words(actions: t.Any) -> str:
-    if not actions:
-        return "[]"
-    return "[" + ", ".join(f"{action['what']} {action['id']} {action['status']}" for action in actions) + "]"
+    """What was done to each object, in order."""
+    grouped = itertools.groupby(actions or (), lambda each: f"{each['what']} {each['id']}")
+    return ", ".join(f"{name} {'+'.join(each['status'] for each in group)}" for name, group in grouped) or "-"
