@@ -20,6 +20,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import typing as t
 
 from tools.checkout import CACHE
 
@@ -57,15 +58,19 @@ def prepare_home(home: pathlib.Path = HOME) -> pathlib.Path:
     cache.mkdir(parents=True, exist_ok=True)
     for version in pip_versions():
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(BOOTSTRAP, encoding="utf-8")
+    write_pip_settings(home / ".config" / "pip" / "pip.conf", {"cache-dir": _pip("cache", "dir").strip()})
+    return home
+
+
+def write_pip_settings(file: pathlib.Path, more: t.Mapping[str, str]) -> None:
+    """Write pip's effective configuration of this machine to a file that only the owner can read. more: options where none is set."""
     settings = pip_settings(_pip("config", "list"))
-    settings["global"].setdefault("cache-dir", _pip("cache", "dir").strip())
+    settings["global"] = {**more, **settings["global"]}
     parser = configparser.RawConfigParser()
     parser.read_dict(settings)
-    file = home / ".config" / "pip" / "pip.conf"
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
         parser.write(stream)
-    return home
 
 
 def _pip(*arguments: str) -> str:
