@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import faults, hostset, images, inventory, machine
+from .obstacle import CANNOT_RUN
 from .podman import Podman
 from .spec import SUITES, HostsError, Set, check_name, parse_hosts
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# The status that automake and others read as "skipped".
-CANNOT_RUN = 77
 
 
 def build_parser() -> argparse.ArgumentParser:

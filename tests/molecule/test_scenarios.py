@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import collections
-import functools
 import os
 import pathlib
 import signal
@@ -18,31 +17,13 @@ import time
 import pytest
 
 from tests.figures import of_scenario, tell
+from tests.hosts.obstacle import obstacle
 from tools.checkout import CACHE, CHECKOUT, environment, unmeasured
 
 SCENARIOS = sorted(path.parent.name for path in (CHECKOUT / "molecule").glob("*/molecule.yml"))
 LOGS = CACHE / "molecule"
-CANNOT_RUN = 77  # the status of tests/hosts/install_packages.sh where a machine cannot have test hosts
 TAIL = 120  # lines of a log that a failure shows
 LONGEST = 2400  # seconds
-
-
-@functools.cache
-def obstacle() -> str:
-    """Why this machine cannot have test hosts; empty when it can. Root on Debian or Ubuntu gets the packages installed."""
-    done = subprocess.run(
-        ["bash", str(CHECKOUT / "tests" / "hosts" / "install_packages.sh")],
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=900,
-    )
-    last = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
-    if done.returncode not in (0, CANNOT_RUN):
-        raise AssertionError(f"installing what test hosts need failed (status {done.returncode}):\n{done.stdout}")
-    return last if done.returncode else ""
 
 
 def run_logged(command: list[str], log: pathlib.Path, timeout: float) -> int | None:

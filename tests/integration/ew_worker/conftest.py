@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
 import typing as t
 
 import pytest
 
 from tests.hosts import cli
+from tests.hosts.obstacle import obstacle
 from tests.hosts.spec import Set
 from tests.integration.ew_worker.kit import HOSTS, Here, Host, Place, tool
 
@@ -27,10 +27,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def group() -> t.Iterator[Set]:
-    ready = subprocess.run([cli.CHECKOUT / "tests" / "hosts" / "install_packages.sh"], text=True, capture_output=True, check=False)
-    if ready.returncode == cli.CANNOT_RUN:
-        pytest.skip(ready.stdout.strip().splitlines()[-1])
-    assert ready.returncode == 0, ready.stderr
+    if obstacle():
+        pytest.skip(obstacle())
     group = Set(f"ew-worker-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}", cli.CHECKOUT)
     tool("down", "--set", group.name)
     try:

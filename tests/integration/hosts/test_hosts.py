@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from ansible_collections.ew_ai.worker.tests.hosts import cli, machine
+from ansible_collections.ew_ai.worker.tests.hosts.obstacle import obstacle
 from ansible_collections.ew_ai.worker.tests.hosts.podman import Podman
 from ansible_collections.ew_ai.worker.tests.hosts.spec import Set
 
@@ -33,10 +34,8 @@ def tool(*argv: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def group() -> Iterator[Set]:
-    ready = subprocess.run([CHECKOUT / "tests" / "hosts" / "install_packages.sh"], text=True, capture_output=True, check=False)
-    if ready.returncode == cli.CANNOT_RUN:
-        pytest.skip(ready.stdout.strip().splitlines()[-1])
-    assert ready.returncode == 0, ready.stderr
+    if obstacle():
+        pytest.skip(obstacle())
     group = Set(f"selftest-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}", cli.CHECKOUT)
     tool("down", "--set", group.name)  # what a killed run may have left
     try:
