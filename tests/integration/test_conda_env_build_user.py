@@ -151,6 +151,10 @@ def test_code_of_one_build_reaches_no_other_build_and_wheels_come_once(room: Roo
             check_safe(room, done)
             counts.append(sum(path.endswith(".whl") for path in asked))
         later = room.good(pip=["ew-one"], **options)
+        if installer == "uv":
+            before = len(asked)
+            assert room.good(pip=["ew-one"], offline=True, recreate=True, **options)["build"] == 2
+            assert len(asked) == before
     assert python_says(later, "import ew_one; print(ew_one.VERSION)") == "1.0"
     print(f"{installer}: requests for wheels after each build: {counts}")
     # pip keeps nothing.

@@ -198,15 +198,22 @@ class _Build:
         if name != "uv":
             return private_directory(os.path.join(self.scratch, name), self.identity)
         shared = os.path.join(self.place.cache, UV)
+        with self._caches():
+            if not self.means.offline:
+                self._fetch_wheels(chosen, shared, sources, conda, before)
+            return view_of_wheels(shared, os.path.join(self.scratch, name), self.identity)
+
+    def _fetch_wheels(self, chosen: tuple[str, str], shared: str, sources: Sources, conda: t.Sequence[t.Mapping[str, str]], before: Listing) -> None:
+        identity = t.cast("tuple[int, int]", self.identity)
         version = next((package["version"] for package in conda if package["name"] == "python"), "")
         installed = [package["name"] for package in pip_packages((), before.pip)]
-        with self._caches():
-            with lent(shared, self.identity):
-                self.progress("fetch the wheels")
-                private_directory(os.path.join(self.scratch, "wheels"), self.identity)
+        self.progress("fetch the wheels")
+        private_directory(os.path.join(self.scratch, "wheels"), identity)
+        with lent(shared, identity):
+            try:
                 fetch_wheels(self._run_tool, self._installer(chosen, shared), sources, version, installed, self.scratch)
-                end_builders(self.identity[0])
-            return view_of_wheels(shared, os.path.join(self.scratch, name), self.identity)
+            finally:
+                end_builders(identity[0])
 
     def _post_link(self, conda: t.Sequence[t.Mapping[str, str]]) -> None:
         for package in conda:
