@@ -173,7 +173,7 @@ def test_port_of_a_foreign_process_is_told_with_pid_and_command_though_it_is_sha
 @pytest.mark.parametrize(("home", "codes"), [("workers/ew-worker", []), ("elsewhere/workers/ew-worker", ["port_in_use"])])
 def test_instance_of_the_same_name_below_another_root_is_foreign(tmp_path: pathlib.Path, home: str, codes: list[str]) -> None:
     code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1], flush=True); input()"
-    variables = {**os.environ, "EW_WORKER": NAME, "EW_STATE_DIR": str(tmp_path / home / "data/0/state")}
+    variables = {**os.environ, "EW_WORKER": NAME, "EW_INSTANCE": "0", "EW_STATE_DIR": str(tmp_path / home / "data/0/state")}
     with subprocess.Popen([sys.executable, "-c", code], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         found = preflight(tmp_path, ports=[int(server.stdout.readline())])
