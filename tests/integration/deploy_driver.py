@@ -157,6 +157,7 @@ class Worker:
         self.name = name
         self.port = free_ports(8)
         self.home = place.root / "workers" / name
+        self.arguments: list[str] = []  # of ansible-playbook, beside the variables
         channel = local_channel()
         self.variables: Data = {
             "worker_name": name,
@@ -172,7 +173,7 @@ class Worker:
         """ansible-playbook for a verb."""
         given = json.dumps({**self.variables, "report_dir": str(reports), **variables})
         playbook = str(CHECKOUT / "playbooks" / f"{verb}.yml")
-        command = [sys.executable, "-m", "ansible", "playbook", playbook, "-i", str(CHECKOUT / "inventories" / "local"), "-e", given, "--diff"]
+        command = [sys.executable, "-m", "ansible", "playbook", playbook, "-i", str(CHECKOUT / "inventories" / "local"), "-e", given, "--diff", *self.arguments]
         return [*command, *(["--check"] if check else [])]
 
     def begin(
@@ -226,6 +227,47 @@ class Worker:
     def state(self) -> Data:
         """The generations as they are on disk."""
         return t.cast("Data", json.loads((self.home / "state.json").read_text()))
+
+
+class Fleet:
+    """Several hosts in one play: names of this machine, each with a place, and so a root, of its own.
+
+    hosts: the variables of each in the inventory; others: the hosts of other groups.
+    """
+
+    def __init__(self, source: pathlib.Path, *hosts: str, **others: t.Sequence[str]) -> None:
+        self.places = {name: Place() for name in hosts}
+        self.workers = {name: place.worker(source) for name, place in self.places.items()}
+        self.hosts: dict[str, Data] = {
+            name: {**here(), "worker_root": str(worker.place.root), "worker_port": worker.port, "worker_dir": str(source)}
+            for name, worker in self.workers.items()
+        }
+        self._others = others
+        self._lead = next(iter(self.workers.values()))
+        self._inventory = self._lead.place.home / "fleet.json"
+        self._lead.arguments = ["-i", str(self._inventory)]
+        for variable in ("worker_port", "worker_count", "worker_dir"):
+            del self._lead.variables[variable]
+
+    def run(self, verb: str, environ: t.Optional[t.Mapping[str, str]] = None, **variables: t.Any) -> Run:
+        """Run a playbook over all hosts to its end. The variables win over those of the inventory."""
+        others = {group: {"hosts": {name: here() for name in names}} for group, names in self._others.items()}
+        self._inventory.write_text(json.dumps({"workers": {"children": {"fleet": {"hosts": self.hosts}}}, **others}))
+        return self._lead.begin(verb, environ=environ, worker_hosts="fleet", **variables).end()
+
+    def versions(self) -> dict[str, str]:
+        """The version of the code that answers for each host."""
+        return {name: worker.ask()["code_version"] for name, worker in self.workers.items()}
+
+    def end(self) -> None:
+        """Of every place."""
+        for place in self.places.values():
+            place.end()
+
+
+def here() -> Data:
+    """The variables of a host that is this machine."""
+    return {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 
 
 class Running:

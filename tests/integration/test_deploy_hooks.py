@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -27,6 +28,9 @@ OWN_PLAY = """
       ansible.builtin.import_role:
         name: ew_ai.worker.worker
     - name: Say that something outside the release has changed
+      ansible.builtin.command: "true"
+      notify: restart ew worker
+    - name: Say that something else has changed too
       ansible.builtin.command: "true"
       notify: restart ew worker
 """
@@ -68,7 +72,8 @@ def test_tag_of_a_stage_goes_as_far_as_that_stage(clean_place: Place) -> None:
     assert not (worker.home / "lease.json").exists()
 
 
-def test_own_play_restarts_the_instances_by_the_handler_topic(place: Place, tmp_path: pathlib.Path) -> None:
+def test_own_play_restarts_the_instances_once_by_the_handler_topic(place: Place, tmp_path: pathlib.Path) -> None:
+    """However many tasks notify it."""
     worker = place.worker()
     worker.deploy()
     before = worker.ask()
@@ -79,3 +84,5 @@ def test_own_play_restarts_the_instances_by_the_handler_topic(place: Place, tmp_
     assert done.returncode == 0, done.stdout
     after = worker.ask()
     assert (after["generation"], after["pid"] != before["pid"]) == (before["generation"], True)
+    log = (worker.home / "supervisord" / "supervisord.log").read_text()
+    assert re.findall(rf"spawned: '{worker.name}@0' with pid (\d+)", log) == [str(before["pid"]), str(after["pid"])]
