@@ -21,7 +21,12 @@ SECOND: dict[str, t.Any] = {
     "worker_port": 50061,
     "worker_stop_timeout": 3,
     "worker_env": {"EW_TEST_IGNORE_SIGTERM": "1"},
+    "worker_limits": {"memory": "600M", "tasks": 200},
+    "worker_sandbox": "strict",
+    "worker_writable_paths": ["/srv"],
+    "worker_unit_overrides": {"Service": {"Nice": 5}},
 }
+SECOND_UNIT = {"MemoryDenyWriteExecute": "yes", "MemoryMax": str(600 << 20), "Nice": "5", "TasksMax": "200"}
 UNIT = "ew-second@0.service"
 
 
@@ -115,6 +120,10 @@ def test_without_auto_start_a_second_worker_is_installed_and_not_started(fleet: 
 def test_two_workers_on_a_host_do_not_see_each_other(fleet: Fleet, expect: Expect) -> None:
     fleet.play("start", limit=HOST, **SECOND)
     expect("second worker: answers", "0", fleet.infer(HOST, 50061)["instance"])
+    properties = fleet.on(HOST, f"systemctl show {UNIT} --property=ReadWritePaths,{','.join(SECOND_UNIT)}")
+    shown = dict(line.split("=", 1) for line in properties.splitlines())
+    expect("second worker: what it may write besides its own directories", True, "/srv" in shown.pop("ReadWritePaths").split())
+    expect("second worker: limits, sandbox and overrides of its unit", SECOND_UNIT, shown)
     processes, units = fleet.kept["first worker"]
     expect("first worker: processes as before", processes, fleet.processes(HOST))
     expect(
