@@ -28,6 +28,7 @@ IMPATIENT: Data = {
     "worker_health_attempts": 6,
     "worker_health_interval": 1,
     "worker_health_connect_timeout": 2,
+    "worker_health_rpc_timeout": 2,
     "worker_health_services": ["ew.ai.v1.InferenceService"],
     "worker_stop_timeout": 3,
 }

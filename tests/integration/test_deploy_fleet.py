@@ -86,10 +86,13 @@ def test_a_worker_that_only_the_host_itself_reaches(fleet: Make) -> None:
     assert worker.ask()["generation"] == before["generation"]
     assert worker.endpoints() == {"0": "serving"}
 
+    unasked = hosts.run("deploy", worker_health_from="none", **loopback).ok()
+    assert "w -> gateway" not in unasked.output
+    assert worker.ask()["generation"] != before["generation"]
+
     accepted = hosts.run("deploy", worker_health_on_failure="warn", **loopback).ok()
     assert f"Worker is NOT healthy, accepted as asked: {worker.name}@0 is refused" in accepted.output
     assert "[WARNING]" in accepted.output
-    assert worker.ask()["generation"] != before["generation"]
 
 
 def test_a_variable_of_the_inventory_wins_over_one_of_the_old_module(fleet: Make) -> None:
