@@ -10,10 +10,12 @@ takes it for an interpreter and fails. So it gets a PATH without such shims, and
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pathlib
 import shutil
 import subprocess
+import typing as t
 
 from tools.checkout import CACHE
 
@@ -40,15 +42,28 @@ def behind_shim(name: str) -> str | None:
 
 
 def search_path(first: pathlib.Path) -> str:
-    """A PATH on which every ``python3.N`` starts. first: a directory to put in front."""
+    """A PATH on which every ``python3.N`` starts. first: a directory to put in front. Safe in several processes at once."""
     directories = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part]
-    shutil.rmtree(LINKS, ignore_errors=True)
-    LINKS.mkdir(parents=True)
+    links: dict[str, str] = {}
     broken: set[str] = set()
     for name in (f"python{version}" for version in VERSIONS):
         here = {part for part in directories if os.access(os.path.join(part, name), os.X_OK) and not starts(os.path.join(part, name))}
         found = behind_shim(name) if here else None
         if found:
-            (LINKS / name).symlink_to(found)
+            links[name] = found
         broken |= here
+    make_links(links)
     return os.pathsep.join([str(first), str(LINKS), *(part for part in directories if part not in broken)])
+
+
+def make_links(wanted: t.Mapping[str, str]) -> None:
+    """LINKS with just these links in it; those that are right stay, for somebody may be using them."""
+    LINKS.mkdir(parents=True, exist_ok=True)
+    with open(LINKS.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for path in LINKS.iterdir():
+            if not path.is_symlink() or os.readlink(path) != wanted.get(path.name):
+                path.unlink()
+        for name, target in wanted.items():
+            if not (LINKS / name).is_symlink():
+                (LINKS / name).symlink_to(target)

@@ -5,8 +5,8 @@
 """Prepares ``ansible-test sanity`` so that it needs nothing but the package index that pip uses on this machine.
 
 It makes virtual environments of its own. To put pip into them it downloads a script, unless it finds that in its home;
-and it hides PIP_* variables from pip. So it gets a home of its own here, with a script that uses ensurepip, and with
-pip's effective configuration written to a file.
+and it hides PIP_* variables from pip. So it gets a home of its own here, with a script that needs no network, and with pip's
+effective configuration written to a file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import collections
 import configparser
+import fcntl
 import importlib.util
 import os
 import pathlib
@@ -25,12 +26,16 @@ import typing as t
 from tools.checkout import CACHE
 
 HOME = CACHE / "sanity-home"
+# Stands in for get-pip.py: the packages that the caller names, unpacked from wheels that were fetched once; ensurepip and an index take ten times as long.
 BOOTSTRAP = """\
-import runpy, subprocess, sys
-# Stands in for get-pip.py: ensurepip first, then the packages that the caller names, from the configured index.
-subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
-options = [each for each in sys.argv[1:] if each not in ("--no-setuptools", "--no-wheel")]
-sys.exit(subprocess.run([sys.executable, "-m", "pip", "install", *options]).returncode)
+import pathlib, subprocess, sys, sysconfig, zipfile
+names = [each for each in sys.argv[1:] if "==" in each]
+wheels = {name: list(pathlib.Path(__file__).parent.glob(name.replace("==", "-") + "-py*.whl")) for name in names}
+for found in wheels.values():
+    for wheel in found:
+        zipfile.ZipFile(wheel).extractall(sysconfig.get_path("purelib"))
+missing = [name for name in names if not wheels[name]]
+sys.exit(subprocess.run([sys.executable, "-m", "pip", "install", *missing]).returncode if missing else 0)
 """
 
 
@@ -53,24 +58,35 @@ def pip_settings(listing: str) -> dict[str, dict[str, str]]:
 
 
 def prepare_home(home: pathlib.Path = HOME) -> pathlib.Path:
-    """Make the home directory and return it. The configuration may hold an index's password: only the owner can read it."""
+    """Make the home directory and return it; safe in several processes at once."""
     cache = home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    for version in pip_versions():
-        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(BOOTSTRAP, encoding="utf-8")
-    write_pip_settings(home / ".config" / "pip" / "pip.conf", {"cache-dir": _pip("cache", "dir").strip()})
+    with open(home / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for version in pip_versions():
+            script = cache / f"get_pip_{version.replace('.', '_')}.py"
+            if not script.is_file() or script.read_text(encoding="utf-8") != BOOTSTRAP:
+                script.write_text(BOOTSTRAP, encoding="utf-8")
+            if not list(cache.glob(f"pip-{version}-*.whl")):
+                _pip("download", "--quiet", "--no-deps", "--dest", str(cache), f"pip=={version}")
+        write_pip_settings(home / ".config" / "pip" / "pip.conf", {"cache-dir": _pip("cache", "dir").strip()})
     return home
 
 
 def write_pip_settings(file: pathlib.Path, more: t.Mapping[str, str]) -> None:
-    """Write pip's effective configuration of this machine to a file that only the owner can read. more: options where none is set."""
+    """Write pip's effective configuration of this machine to a file that only the owner can read. more: options where none is set.
+
+    It may hold an index's password. Somebody may be reading an earlier one.
+    """
     settings = pip_settings(_pip("config", "list"))
-    settings["global"] = {**more, **settings["global"]}
+    settings["global"] = {**more, **settings.get("global", {})}
     parser = configparser.RawConfigParser()
     parser.read_dict(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+    unfinished = file.with_suffix(".part")
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
         parser.write(stream)
+    unfinished.replace(file)
 
 
 def _pip(*arguments: str) -> str:
