@@ -98,7 +98,7 @@ def test_without_systemd_pid_1_reaps(on: Run) -> None:
     assert on("s1", "test -d /run/systemd/system").returncode == 1
     # Its parent ends at once, so the sleeper belongs to PID 1, and is a zombie afterwards if nobody reaps it.
     on("s1", "sh -c 'sleep 0.1 >/dev/null 2>&1 & exit'")
-    waited = on("s1", "for i in $(seq 50); do pgrep -x sleep >/dev/null || exit 0; sleep 0.1; done; ps -ef; exit 1")
+    waited = on("s1", "for i in $(seq 600); do pgrep -x sleep >/dev/null || exit 0; sleep 0.1; done; ps -ef; exit 1")
     assert waited.returncode == 0, waited.stdout
 
 
