@@ -57,7 +57,7 @@ def packages_only(place: Place, **variables: t.Any) -> Worker:
     """A worker that is installed and not started, which needs one package of a channel and no index."""
     source = place.copy(f"packages-{len(list((place.home / 'sources').glob('*')))}", "flat-worker")
     (source / "requirements.txt").write_text("")
-    return place.worker(source, worker_auto_start=False, worker_packages=["ew-lib"], **variables)
+    return place.worker(source, **{"worker_auto_start": False, "worker_packages": ["ew-lib"], **variables})
 
 
 def test_a_proxy_and_the_companys_authority_are_those_of_the_host(place: Place, tmp_path: pathlib.Path) -> None:
@@ -89,3 +89,26 @@ def test_what_check_mode_foretells_or_refuses(place: Place, tmp_path: pathlib.Pa
     assert (refused["code"], "allow_anaconda_defaults" in refused["remedy"]) == ("channel_refused", True)
     refused = packages_only(place).run("deploy", check=True, worker_scope="user").failure
     assert (refused["code"], "'scope' has the value 'user'" in refused["message"]) == ("invalid_option", True)
+
+
+def test_files_of_the_worker_directory_that_the_environment_is_made_from(place: Place, tmp_path: pathlib.Path) -> None:
+    for version in ("1.0", "2.0"):
+        write_wheel(tmp_path / "wheels", "ew_one", version)
+    worker = packages_only(
+        place,
+        worker_constraints=["limits.txt"],
+        worker_environment_file="environment.yml",
+        worker_find_links=[str(tmp_path / "wheels")],
+        worker_packages=[],
+        worker_pip=["ew-one"],
+    )
+    source = pathlib.Path(worker.variables["worker_dir"])
+    (source / "limits.txt").write_text("ew-one<2\n")
+    (source / "environment.yml").write_text("dependencies: [ew-lib]\n")
+    run = worker.deploy()
+    environment = pathlib.Path(run.host["environment"])
+    assert [path.name for path in environment.glob("lib/python*/site-packages/ew_one-*.dist-info")] == ["ew_one-1.0.dist-info"]
+    assert len(list(environment.glob("conda-meta/ew-lib-*.json"))) == 1
+    assert worker.deploy().changed == 0
+    (source / "limits.txt").unlink()
+    assert "limits.txt" in worker.run("deploy").failure["message"]

@@ -20,7 +20,7 @@ Task = dict[str, t.Any]
 BELOW = ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers")
 OVER_PLAYBOOKS = re.compile(r"molecule/|inventories/local/|tests/integration/(test_deploy_\w+|deploy_driver)\.py$")
 # Variables that no test over a playbook sets yet. This only ever gets shorter.
-NOT_YET = {"worker_conda_path", "worker_constraints", "worker_environment_file", "worker_lease_timeout"}
+NOT_YET = {"worker_conda_path", "worker_lease_timeout"}
 
 
 def tasks() -> list[tuple[str, Task]]:
