@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -57,6 +58,15 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def opened(pid: int) -> list[str]:
+    """What the process has open: paths, and such as ``socket:[4711]``. What it opens and closes meanwhile may be missing."""
+    found = []
+    for descriptor in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(descriptor))
+    return found
 
 
 def digest(directory: pathlib.Path, of_directories: bool = False) -> dict[str, tuple[t.Any, ...]]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import signal
 import socket
 import subprocess
@@ -35,7 +34,8 @@ from tests.integration.example_worker_kit import (
     stub,
     wait_serving,
 )
-from tests.shared import wait_until
+from tests.integration.module_driver import run_module
+from tests.shared import opened, wait_until
 
 __all__ = ["directory", "start"]  # fixtures
 # Seconds from the start of the process to the fault: enough to serve before, on a busy machine too
@@ -129,8 +129,7 @@ def test_fault_ignore_sigterm(start: Start) -> None:
 def test_fault_never_listen(start: Start) -> None:
     worker = start("--test-never-listen")
     worker.wait_to_say("test fault: not listening at all")
-    sockets = [os.readlink(each) for each in Path(f"/proc/{worker.process.pid}/fd").iterdir()]
-    assert [each for each in sockets if each.startswith("socket:")] == []
+    assert [each for each in opened(worker.process.pid) if each.startswith("socket:")] == []
     assert worker.stop() == 0
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import http.server
@@ -26,7 +25,7 @@ from tests.figures import tell
 from tests.integration import module_driver
 from tests.integration.local_packages import write_wheel
 from tests.integration.twelve_steps import action, twelve_steps
-from tests.shared import PATIENCE, wait_until
+from tests.shared import PATIENCE, opened, wait_until
 
 OURS = (module_driver.CHECKOUT / "roles/worker/files/toolchain.txt").read_text(encoding="utf-8")
 
@@ -406,11 +405,7 @@ def test_two_runs_at_once_make_one(tmp_path: pathlib.Path, wheels: pathlib.Path)
 
 def waits_for_the_lock(process: subprocess.Popen[str]) -> bool:
     """Whether it has opened a lock file; it keeps it until its own work is done."""
-    opened = []
-    for descriptor in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            opened.append(os.readlink(descriptor))
-    return any(path.endswith(".lock") for path in opened)
+    return any(path.endswith(".lock") for path in opened(process.pid))
 
 
 def start(arguments: t.Mapping[str, t.Any]) -> subprocess.Popen[str]:

@@ -18,7 +18,6 @@ Out: ``{"progress": line}`` …, then ``{"records": [...], "packages": [...]}`` 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401  asyncio loads it late, when the account may not be able to read it
 import datetime
 import hashlib
 import importlib
@@ -29,6 +28,9 @@ import re
 import sys
 import typing as t
 import urllib.parse
+
+# asyncio loads it late, when the account may not be able to read it any more.
+importlib.import_module("concurrent.futures.thread")
 
 Emit = t.Callable[[t.Dict[str, t.Any]], None]
 AT_ONCE = 8

@@ -60,7 +60,8 @@ def _ask(address: Address) -> str:
 
     try:
         request = urllib.request.Request(address.url, method="HEAD", headers={"User-Agent": "ew_ai.worker"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT):
+        # With the handlers of every request, the proxies in force among them.
+        with urllib.request.build_opener().open(request, timeout=TIMEOUT):
             return ""
     except urllib.error.HTTPError as error:
         gone = error.code == 404 and address.must_exist

@@ -23,6 +23,7 @@ import pytest
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import keeper, launcher, supervisord
+from tests.shared import opened, wait_until
 
 ALWAYS = {"policy": "always", "delay": 2.0, "burst": 3, "window": 60.0}
 
@@ -114,11 +115,8 @@ def test_the_launcher_waits_a_moment_for_its_lock(tmp_path: pathlib.Path, frees:
         code = f"import launcher, sys; launcher._PATIENCE = {60 if frees else 0.1}; sys.exit(launcher.main(*sys.argv[1:]))"
         argv = [sys.executable, "-c", code, str(lock), str(tmp_path / "absent.conf")]
         child = subprocess.Popen(argv, stderr=subprocess.PIPE, env={"PYTHONPATH": os.path.dirname(launcher.__file__)})
-        descriptors = pathlib.Path(f"/proc/{child.pid}/fd")
         if frees:
-            deadline = time.monotonic() + 60
-            while not any(os.path.realpath(each) == str(lock) for each in descriptors.iterdir()):
-                assert time.monotonic() < deadline
+            wait_until(lambda: str(lock) in opened(child.pid), "the launcher asks for the lock")
         else:
             assert child.wait(60) == launcher.HELD
     # supervisord itself ends for want of its configuration.
