@@ -264,7 +264,7 @@ def restored(outcome: Outcome) -> str:
     """What became of the generation that served before."""
     found = outcome["restored"]
     if outcome["failure"].get("task") == CONCLUDED:
-        return "What serves now could not be recorded: mend that, and run the same command again."
+        return "What serves now could not be recorded: fix that, and run the same command again."
     if found.get("tried") and not found["success"]:
         return f"The previous generation could NOT be brought back: {found['msg']}"
     if not any(each.get("changed") or each.get("actions") for each in [*outcome["applied"], *unfinished(outcome)]):

@@ -253,7 +253,7 @@ def test_status_of_a_disabled_or_absent_worker(enabled: bool, active: t.Optional
     [
         ("Fail where nobody could ask over the network", "ansible.builtin.fail", "health", "Nothing that serves was touched."),
         ("Refuse where there is nothing to go back to", "ansible.builtin.fail", "instances", "Nothing that serves was touched."),
-        ("Conclude", "ew_ai.worker.worker_generation", "instances", "What serves now could not be recorded: mend that, and run the same command again."),
+        ("Conclude", "ew_ai.worker.worker_generation", "instances", "What serves now could not be recorded: fix that, and run the same command again."),
         ("Refuse where nothing is deployed", "ansible.builtin.fail", "preflight", "Nothing that serves was touched."),
     ],
 )
