@@ -97,19 +97,47 @@ def remove_tree(path: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: str, timeout: float, purpose: str, waiting: t.Callable[[], None] = lambda: None) -> t.Iterator[None]:
-    """Hold the lock file ``path`` (made if absent, never removed) for the block.
+    """Hold the lock file ``path`` (made if absent) for the block.
 
-    The kernel frees it when its holder dies, however it dies. timeout: seconds to wait. waiting: called once where it must wait.
-    Raises WorkerError ``locked`` that names the holder's pid, where it wrote it.
+    The kernel frees it when its holder dies, however it dies. Only who holds it may remove the file: whoever waited for a removed
+    one begins anew. timeout: seconds to wait. waiting: called once where it must wait. Raises WorkerError ``locked``, and OSError.
     """
-    descriptor = _acquire(path, time.monotonic() + timeout, f"Another run holds {path} ({purpose}) and did not free it within {timeout:g} s.")
+    deadline = time.monotonic() + timeout
+    descriptor = _acquire(path, deadline, f"Another run holds {path} ({purpose}) and did not free it within {timeout:g} s.", waiting)
     try:
-        if not _lock(descriptor):
-            waiting()
-            _wait_for_lock(descriptor, path, timeout, purpose)
         yield
     finally:
         os.close(descriptor)
+
+
+def _acquire(path: str, deadline: float, problem: str, waiting: t.Callable[[], None]) -> int:
+    """The descriptor of the lock file, locked, and still the file of that name."""
+    while True:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            # Whoever held the lock took the directory away just now.
+            if time.monotonic() >= deadline:
+                raise
+            continue
+        try:
+            if not _lock(descriptor):
+                waiting()
+                _wait_for_lock(descriptor, path, deadline, problem)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int) -> bool:
@@ -120,14 +148,8 @@ def _lock(descriptor: int) -> bool:
         return False
 
 
-def _wait_for_lock(descriptor: int, path: str, timeout: float, purpose: str) -> None:
-    deadline = time.monotonic() + timeout
+def _wait_for_lock(descriptor: int, path: str, deadline: float, problem: str) -> None:
     while not _lock(descriptor):
         if time.monotonic() >= deadline:
-            raise WorkerError(
-                "locked",
-                f"Another run holds {path} ({purpose}) and did not free it within {timeout:g} s.",
-                f"Wait for it, or see who it is: fuser -v {path}",
-                lock=path,
-            )
+            raise WorkerError("locked", problem, f"Wait for it, or see who it is: fuser -v {path}", lock=path)
         time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))

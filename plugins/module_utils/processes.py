@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 import time
@@ -135,23 +136,28 @@ def users_of(directory: str) -> list[tuple[int, str]]:
     real = os.path.realpath(directory)
     found = []
     for pid in all_pids():
-        with as_owner(pid):
-            if _is_in(pid, real):
+        # OSError: it is gone by now, or somebody else's.
+        with contextlib.suppress(OSError):
+            if as_allowed(pid, functools.partial(_is_in, pid, real)):
                 found.append((pid, command(pid)))
     return found
 
 
 def _is_in(pid: int, directory: str) -> bool:
     below = os.path.join(directory, "")
-    for link in ("cwd", "exe"):
-        with contextlib.suppress(OSError):
-            if (os.readlink(f"/proc/{pid}/{link}") + os.sep).startswith(below):
-                return True
-    if f" {below}" in (_read(pid, "maps") or ""):
+    if any(f"{_target(pid, link)}/".startswith(below) for link in ("cwd", "exe")) or f" {below}" in _text(pid, "maps"):
         return True
     # A child of a worker has its variables, whatever program it is.
-    variables = f"\0{_read(pid, 'environ') or ''}\0"
+    variables = f"\0{_text(pid, 'environ')}\0"
     return any(f"\0{name}={directory}\0" in variables for name in ("EW_RELEASE", "EW_ENVIRONMENT"))
+
+
+def _target(pid: int, link: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/{link}")
+    except FileNotFoundError:
+        # a process of the kernel has no program
+        return ""
 
 
 def all_pids() -> list[int]:

@@ -365,7 +365,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes i
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.manage import EMPTY, Wanted, absent, present
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.ownership import build_identity
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_addresses, credentials, strip_credentials
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_addresses
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content, wanted_place
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import Job
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout

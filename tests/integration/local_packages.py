@@ -12,6 +12,8 @@ import contextlib
 import functools
 import hashlib
 import http.server
+import io
+import json
 import os
 import pathlib
 import ssl

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import typing as t
 
+from .. import files
 from ..errors import WorkerError
 from ..files import flush_directory, read_json, write_json
 from ..layout import Layout
@@ -85,8 +85,8 @@ def remove_tree(path: str) -> None:
     """Remove a directory, and what is left of an earlier removal, so that a crash never leaves it half there under its own name."""
     doomed = os.path.join(os.path.dirname(path), f".removed-{os.path.basename(path)}")
     if os.path.lexists(doomed):
-        shutil.rmtree(doomed)
+        files.remove_tree(doomed)
     if os.path.lexists(path):
         os.rename(path, doomed)
         flush_directory(os.path.dirname(path))
-        shutil.rmtree(doomed)
+        files.remove_tree(doomed)

@@ -18,7 +18,6 @@ import re
 import typing as t
 
 from ..errors import OptionError
-from ..files import write_text
 from ..instances import INSTANCE, STATE_DIR, WORKER
 from .model import (
     CACHE_DIR,

@@ -17,6 +17,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment import ow
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.activation import ACTIVATE, base_activation, declared_variables, evaluated, has_scripts
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.stream import stream
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.files import remove_tree
 from ansible_collections.ew_ai.worker.plugins.module_utils.processes import is_alive
 from ansible_collections.ew_ai.worker.plugins.module_utils.run import run
 from tests.shared import wait_until

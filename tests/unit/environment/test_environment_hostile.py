@@ -20,7 +20,8 @@ import pytest
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment import leftovers, ownership
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.processes import is_alive
-from tools.checkout import COLLECTIONS
+from ansible_collections.ew_ai.worker.plugins.module_utils.run import run
+from tools.checkout import CHECKOUT
 
 NOBODY = (65534, 65534)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a build user")
@@ -63,29 +64,80 @@ def test_root_does_not_work_where_a_link_of_the_build_user_leads(tmp_path: pathl
     assert caught.value.code == "build_failed"
 
 
-# In a process of its own: one that adopts does so for good.
-ADOPT = f"""
-import os
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment import leftovers
-from ansible_collections.ew_ai.worker.plugins.module_utils.processes import descendants, is_alive
-from ansible_collections.ew_ai.worker.plugins.module_utils.run import run
-
-leftovers.adopt()
-run(["/bin/sh", "-c", "setsid sleep 300 >/dev/null 2>&1 </dev/null & echo started"], user="nobody")
-left = {{pid for pid in descendants(os.getpid()) if pid != os.getpid() and os.stat(f"/proc/{{pid}}").st_uid == {NOBODY[0]}}}
-assert any(is_alive(pid) for pid in left), left
-leftovers.end_adopted({NOBODY[0]})
-assert not any(is_alive(pid) for pid in left), left
-print("ended")
+# Cuts itself loose from parent, session, group and variables, and gives its directory in /proc to root (PR_SET_DUMPABLE).
+HIDDEN = """
+import ctypes, os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.environ.clear()
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        os.closerange(0, 3)
+        time.sleep(300)
+    os._exit(0)
+while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read():
+    time.sleep(0.01)
 """
 
 
+def hidden(directory: pathlib.Path) -> int:
+    """The pid of such a process of the build user, started as builds do."""
+    directory.mkdir()
+    os.chown(directory, *NOBODY)
+    directory.parent.chmod(0o755)
+    done = run(["/usr/bin/python3", "-c", HIDDEN, str(directory / "pid")], user="nobody", groups=(leftovers.GROUP,))
+    assert done.rc == 0, done.stderr
+    return int((directory / "pid").read_text())
+
+
+@pytest.fixture
+def open_directory() -> t.Iterator[pathlib.Path]:
+    """pytest's own are closed to other accounts."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="ew-hostile-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
 @as_root
-def test_what_a_build_leaves_running_ends_before_root_takes_over() -> None:
-    """A process of the build user that cut itself loose cannot keep a file open."""
-    environ = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
-    done = subprocess.run([sys.executable, "-c", ADOPT], env=environ, text=True, capture_output=True, check=False, timeout=120)
-    assert done.stdout == "ended\n", done.stderr
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_build_leaves_running_ends_with_it(open_directory: pathlib.Path, fails: bool) -> None:
+    """However it hides, and also when the build fails. What else the account runs goes on."""
+    with subprocess.Popen(["sleep", "300"], user="nobody", start_new_session=True) as other:
+        try:
+            with contextlib.suppress(ZeroDivisionError), leftovers.as_build_user(NOBODY[0], 60, lambda line: None):
+                left = hidden(open_directory / "place")
+                assert is_alive(left)
+                if fails:
+                    _nothing = 1 / 0
+            assert not is_alive(left)
+            assert is_alive(other.pid)
+        finally:
+            other.kill()
+
+
+@as_root
+def test_what_a_killed_build_left_hidden_ends_before_the_next_one(open_directory: pathlib.Path) -> None:
+    script = f"import pathlib, sys; sys.path.insert(0, {str(CHECKOUT)!r})\nfrom {__name__} import hidden\n"
+    script += f"hidden(pathlib.Path({str(open_directory / 'place')!r}))"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    left = int((open_directory / "place/pid").read_text())
+    assert is_alive(left)
+    with leftovers.as_build_user(NOBODY[0], 60, lambda line: None):
+        assert not is_alive(left)
+
+
+@as_root
+def test_builds_of_one_account_run_one_by_one(open_directory: pathlib.Path) -> None:
+    """Whoever waits says so, and gives up in time."""
+    lines: list[str] = []
+    with leftovers.as_build_user(NOBODY[0], 60, lambda line: None):
+        with pytest.raises(WorkerError, match="another build runs as the account with the uid 65534") as failure:
+            with leftovers.as_build_user(NOBODY[0], 0, lines.append):
+                raise AssertionError("two builds at a time")
+    assert failure.value.code == "locked"
+    assert lines == ["wait for another build that runs as the account with the uid 65534"]
 
 
 def test_what_a_killed_build_left_running_ends_before_the_next_one(tmp_path: pathlib.Path) -> None:
