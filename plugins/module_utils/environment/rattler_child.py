@@ -289,10 +289,17 @@ def check_reach(request: t.Dict[str, t.Any]) -> None:
             raise Unreachable(f"The account with the uid {os.geteuid()} cannot get into {path}")
 
 
+def make_client(library: t.Any) -> t.Any:
+    """One that believes the system's certificates, so that a company's own authority is believed here as everywhere on the host."""
+    # The last version for Python 3.9 has only its own.
+    if not hasattr(library.Client, "from_config"):
+        return library.Client.default_client()
+    return library.Client.from_config(library.Config.from_toml('tls-root-certs = "system"'))
+
+
 async def work(library: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.Dict[str, t.Any]:
     """Do the steps. Returns the last message."""
-    # The system's certificates, so that a company's own authority is believed here as everywhere on the host.
-    client = library.Client.from_config(library.Config.from_toml('tls-root-certs = "system"'))
+    client = make_client(library)
     records = load(library, request["records"], request["work"])
     if "fetch" in request["steps"]:
         records = await fetch(library, client, request, emit)
