@@ -434,8 +434,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
-from ansible_collections.ew_ai.worker.plugins.module_utils.redact import MASK, MASKED_LENGTH
+from ansible_collections.ew_ai.worker.plugins.module_utils.module import hide_secrets, run_module
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import options
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.manage import manage
 
@@ -492,21 +491,10 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 EMPTY: dict[str, t.Any] = {"supervisor": None, "scope": None, "instances": [], "batches": [], "removed": []}
 
 
-def hide_secrets(module: AnsibleModule) -> dict[str, t.Any]:
-    """The options as they were given; those that Ansible prints as the invocation lose the secrets.
-
-    By their value only long ones are masked: a secret "0" would leave no port, name or path in the result as it is.
-    """
-    given = dict(module.params)
-    module.params["secrets"] = dict.fromkeys(given["secrets"] or {}, MASK)
-    module.no_log_values = {value for value in module.no_log_values if len(value) >= MASKED_LENGTH}
-    return given
-
-
 def work(module: AnsibleModule, given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The result, of which no secret is printed, wherever it was given."""
     secrets = options.secrets(given, module.check_mode)
-    module.no_log_values |= options.masked_values(secrets)
+    module.no_log_values |= options.masked_values(secrets.values())
     return manage({**given, "secrets": secrets}, module.check_mode, module.warn)
 
 

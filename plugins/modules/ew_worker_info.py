@@ -39,14 +39,11 @@ options:
     choices: [auto, systemd, supervisord]
     default: auto
   logs:
-    description: How many of the last log lines of each instance to return.
+    description:
+      - How many of the last log lines of each instance to return.
+      - The secrets that M(ew_ai.worker.worker_generation) keeps for the worker are masked in them, but for those of less than six characters.
     type: int
     default: 0
-  secrets_file:
-    description:
-      - Absolute path on the host of a JSON object of secrets, as O(ew_ai.worker.ew_worker#module:secrets_file).
-      - Its values are masked in the lines that O(logs) returns, but for those of less than six characters.
-    type: path
 seealso:
   - module: ew_ai.worker.ew_worker
 """
@@ -200,14 +197,13 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "only": {"type": "list", "elements": "str"},
     "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
     "logs": {"type": "int", "default": 0},
-    "secrets_file": {"type": "path", "no_log": False},
 }
 EMPTY: dict[str, t.Any] = {"supervisor": None, "scope": None, "instances": [], "logs": {}}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
-    run_module(module, lambda: inform(module.params, module.check_mode), EMPTY)
+    run_module(module, lambda: inform(module.params), EMPTY)
 
 
 if __name__ == "__main__":

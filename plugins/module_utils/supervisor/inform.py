@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
+from ..files import read_json
+from ..layout import WorkerLayout
 from ..redact import MASK
 from . import options, rows
 from .choose import choose, info_params
 
 
-def inform(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
-    """Every instance of the worker as found, and the last ``logs`` lines of each, without the secrets of option secrets_file."""
+def inform(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Every instance of the worker as found, and the last ``logs`` lines of each, without the secrets that are kept for the worker."""
     layout = options.worker_layout(params)
-    hidden = sorted(options.masked_values(options.secrets(params, check_mode)), key=len, reverse=True)
+    hidden = sorted(options.masked_values(_kept_secrets(layout)), key=len, reverse=True) if params["logs"] else []
     supervisor = choose(info_params(params), layout)
     found = supervisor.found()
     supervisor.check_ours(found)
@@ -29,6 +32,18 @@ def inform(params: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
         "instances": [rows.row(layout, supervisor, found[name], changed=False) for name in names],
         "logs": {name: [{"time": each.time, "line": _masked(each.line, hidden)} for each in each_lines] for name, each_lines in lines.items()},
     }
+
+
+def _kept_secrets(layout: WorkerLayout) -> list[t.Any]:
+    """The secrets of every generation: a log may well be older than the active one."""
+    found: list[t.Any] = []
+    # Who may not read them is told no more by the log than the log itself does.
+    with contextlib.suppress(OSError):
+        for name in os.listdir(layout.secrets):
+            if name.endswith(".json"):
+                kept = read_json(os.path.join(layout.secrets, name))
+                found += kept.values() if isinstance(kept, dict) else []
+    return found
 
 
 def _masked(line: str, hidden: t.Iterable[str]) -> str:

@@ -135,9 +135,9 @@ def secrets(params: Params, check_mode: bool) -> dict[t.Any, t.Any]:
     return found or {}
 
 
-def masked_values(given: t.Mapping[t.Any, t.Any]) -> set[str]:
+def masked_values(given: t.Iterable[t.Any]) -> set[str]:
     """The texts that are masked wherever they turn up. A secret of several lines counts line by line, as a log has it."""
-    texts = {str(value) for value in given.values()}
+    texts = {str(value) for value in given}
     return {part for text in texts for part in (text, *text.splitlines()) if len(part) >= MASKED_LENGTH}
 
 

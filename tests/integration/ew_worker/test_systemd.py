@@ -225,6 +225,9 @@ def test_no_unit_of_the_host_is_replaced_stopped_or_removed(place: Place, name: 
             assert "another worker_name" in result["remedy"]
     info = place.module("ew_worker_info", {"name": name, "root": place.root, "supervisor": "systemd"})
     assert info["code"] == "foreign_unit"
+    # A deploy says so before it builds anything.
+    found = place.module("worker_preflight", {"name": name, "root": place.root, "minimum_disk_mb": 1, "offline": True})
+    assert "foreign_unit" in [each["check"] for each in found["failures"]]
     assert place.shell(units) == before
     place.shell("rm /etc/systemd/system/ours@.service; systemctl daemon-reload")
 
