@@ -27,8 +27,11 @@ from .model import File, Found, FoundShared, Instance, LogLine, Spec, Stamp
 
 _ALREADY_STARTED, _NOT_RUNNING = 60, 70
 _STOPPED, _STARTING, _RUNNING, _STOPPING, _EXITED, _FATAL = 0, 10, 20, 40, 100, 200
+_ENDED = (_STOPPED, _EXITED, _FATAL)
 _POLL = 0.05
 _GRACE = 15.0
+# Of a process whose own stop timeout is not known here; supervisord keeps to that one.
+_LONGEST_STOP = 600.0
 
 Info = t.Mapping[str, t.Any]
 
@@ -173,6 +176,12 @@ class Supervisord:
         supervisord_process.start(self._paths)
 
     def start(self, names: t.Sequence[str]) -> str:
+        # One that waited for its next start may have been started since it was looked at, as what it was before.
+        self._note(names, held=True, due=None)
+        infos = self._infos()
+        lively = [name for name in names if name in infos and infos[name]["state"] not in _ENDED]
+        if lively:
+            self.stop(lively, _LONGEST_STOP)
         supervisor = supervisord_process.connect(self._paths)
         added, changed, _removed = supervisor.reloadConfig()[0]
         complaints = []
@@ -211,7 +220,7 @@ class Supervisord:
         deadline = time.monotonic() + timeout
         while True:
             infos = self._infos()
-            left = [self._unit(name) for name in names if name in infos and infos[name]["state"] not in (_STOPPED, _EXITED, _FATAL)]
+            left = [self._unit(name) for name in names if name in infos and infos[name]["state"] not in _ENDED]
             if not left:
                 return
             if time.monotonic() > deadline:

@@ -19,7 +19,9 @@ import typing as t
 import pytest
 import supervisor
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.processes import is_alive
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.supervisord import Supervisord
 from tests.integration.ew_worker.kit import PORTS, Here, Place, action, copy_library, ok, wait_until, wanted
 
 pytestmark = pytest.mark.parametrize("place", ["supervisord"], indirect=True)
@@ -143,6 +145,17 @@ def test_a_stop_is_not_undone_by_a_restart_that_is_due(place: Place) -> None:
     ok(place.run("stopped"))
     assert (entry()["held"], entry()["due"]) == (True, None)
     assert ok(place.run("stopped"))["changed"] is False
+
+
+def test_one_that_came_back_by_itself_meanwhile_is_stopped_before_it_starts_as_another(place: Place) -> None:
+    """It waited for its next start when it was looked at, and runs by the time of its start, as what it was before."""
+    ok(place.run(**wanted(place)))
+    before = place.info()["0"]
+    ok(place.run("present", **wanted(place, env={"COLOR": "blue"})))
+    assert Supervisord(Layout(place.root).worker("w")).start(["0"]) == ""
+    after = wait_until(lambda: (found := place.info()["0"])["state"] == "running" and found)
+    assert after["effective"] != before["effective"]
+    assert gone(before["pid"])
 
 
 @pytest.mark.parametrize("policy", ["no", "on-failure"])

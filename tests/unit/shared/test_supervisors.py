@@ -52,10 +52,10 @@ def test_the_supervisor_of_a_worker(monkeypatch: pytest.MonkeyPatch, wanted: str
         assert t.cast("t.Any", caught).value.code == "other_supervisor"
     # The preflight says the same before anything is done.
     monkeypatch.setattr(supervisors, "installed", lambda _layout: installed)
-    wish = preflight.Wish("/opt/w", "w", (), "127.0.0.1", wanted, "system", 0, (), True)
+    asked = preflight.Wanted("/opt/w", "w", (), "127.0.0.1", wanted, "system", 0)
     host = preflight.Host("Linux", (3, 11, 2), 0, 252 if usable else None, True)
-    assert preflight.choose_supervisor(wish, host) == chosen
-    assert ("other_supervisor" in [finding.check for finding in preflight.check_platform(wish, host)]) is refused
+    assert preflight.choose_supervisor(asked, host) == chosen
+    assert ("other_supervisor" in [finding.check for finding in preflight.check_platform(asked, host)]) is refused
 
 
 def test_what_a_worker_has_already_is_read_from_its_files(tmp_path: pathlib.Path) -> None:
