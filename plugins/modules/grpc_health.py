@@ -139,7 +139,8 @@ notes:
   - The module changes nothing, so it does the same in check mode. A play that has started nothing yet, since it ran in check mode,
     has nothing to wait for. Leave the task out there.
   - A target that fails quickly is waited for O(attempts) - 1 times O(interval).
-    Each probe can last O(connect_timeout) + O(rpc_timeout) and twice O(connect_timeout) more, to tell a busy server from a frozen one.
+    Each probe can last O(connect_timeout) + O(rpc_timeout) and twice O(connect_timeout) and once O(rpc_timeout) more, to tell a busy server from a frozen
+    one, that does not even reject a call of a method that no server has.
 seealso:
   - module: ew_ai.worker.ew_worker
   - module: ansible.builtin.wait_for
@@ -205,7 +206,7 @@ targets:
       sample: 127.0.0.1:50051
     status:
       description:
-        - One of V(serving), V(not_serving), V(saturated) (connected, but no thread answers), V(frozen) (accepts connections and says nothing),
+        - One of V(serving), V(not_serving), V(saturated) (connected, but no thread answers), V(frozen) (accepts connections and says nothing, or hangs),
           V(refused), V(unimplemented) (no health service), V(unknown_service), V(wrong_owner), V(tls_error), V(timeout) (no connection).
       type: str
       sample: serving

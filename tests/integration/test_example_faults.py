@@ -76,12 +76,19 @@ def test_fault_freeze(start: Start) -> None:
     assert worker.stop() == 0
 
 
+def verdict_on(worker: Worker) -> tuple[str, str]:
+    """What grpc_health tells of it."""
+    found = run_module("grpc_health", {"targets": [{"address": f"127.0.0.1:{worker.port}"}], "attempts": 1, "rpc_timeout": 3, "on_failure": "warn"})
+    return found["targets"][0]["status"], found["targets"][0]["code"]
+
+
 def test_fault_hold_gil(start: Start) -> None:
     worker = start("--test-hold-gil-after", SOON)
     wait_serving(worker)
     worker.wait_to_say("test fault: hanging in native code")
     wait_until(lambda: is_silent(worker), "it hangs")
     socket.create_connection(("127.0.0.1", worker.port), timeout=LONG).close()
+    assert verdict_on(worker) == ("frozen", "hung")
     worker.process.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         worker.process.wait(0.5)
@@ -92,6 +99,7 @@ def test_fault_hold_threads(start: Start) -> None:
     wait_serving(worker)
     worker.wait_to_say("test fault: holding all 3 threads")
     wait_until(lambda: is_silent(worker), "every thread is held")
+    assert verdict_on(worker) == ("saturated", "saturated")
     with worker.channel() as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=LONG)
         assert next(watch).status == SERVING

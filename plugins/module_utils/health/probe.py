@@ -93,7 +93,9 @@ class Prober:
         again = first
         if first.passed and any(answer.code in ("DEADLINE_EXCEEDED", "UNAVAILABLE") for answer in answers):
             again = reach(self.target, self._probing.connect_timeout)
-        verdict = judge.of_services([judge.of_answer(answer, again) for answer in answers], self._patience.wanted)
+        late = again.passed and any(answer.code == "DEADLINE_EXCEEDED" for answer in answers)
+        hangs = late and not self._open().rejects(self._probing.rpc_timeout)
+        verdict = judge.of_services([judge.of_answer(answer, again, hangs) for answer in answers], self._patience.wanted)
         return dataclasses.replace(verdict, connect_ms=first.connect_ms)
 
     def _call(self, first: Reach) -> list[Answer]:

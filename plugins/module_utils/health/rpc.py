@@ -26,6 +26,9 @@ else:
     GRPC_ERROR = None
 
 
+UNKNOWN_METHOD = "/ew_ai.worker.v1.Nobody/Has"
+
+
 def channel_options(target: Target, connect_timeout: float) -> list[tuple[str, t.Any]]:
     """The channel's settings: quick to notice a server that comes up, no sharing, no proxy.
 
@@ -60,6 +63,7 @@ class Client:
         # Bytes in and out: gRPC would log a traceback for an answer that its own decoder cannot read.
         self._check: t.Any = self._channel.unary_unary(codec.CHECK)
         self._watch: t.Any = self._channel.unary_stream(codec.WATCH)
+        self._unknown: t.Any = self._channel.unary_unary(UNKNOWN_METHOD)
 
     def check(self, timeout: float, wait_for_ready: bool) -> list[Answer]:
         """One Check for each of the target's services, side by side."""
@@ -78,6 +82,14 @@ class Client:
         for call in calls:
             call.cancel()
         return answers
+
+    def rejects(self, timeout: float) -> bool:
+        """Whether it answers a call of a method that no server has. A server rejects that without one of its threads for calls."""
+        try:
+            self._unknown(b"", timeout=timeout)
+        except grpc.RpcError as error:
+            return bool(error.code() != grpc.StatusCode.DEADLINE_EXCEEDED)
+        return True
 
     def wait(self, service: str, timeout: float, wake: t.Callable[[Answer], bool]) -> t.Optional[Answer]:
         """Watch the service until an answer for which ``wake`` is true, and return it; None after ``timeout`` seconds.

@@ -44,13 +44,19 @@ def of_reach(reach: Reach) -> Verdict:
     return Verdict(status, reach.code, reach.phase, reach.reason)
 
 
-def of_answer(answer: Answer, again: t.Optional[Reach]) -> Verdict:
-    """The verdict on one service. again: how far a new connection got after a call that came to nothing."""
+def of_answer(answer: Answer, again: t.Optional[Reach], hangs: bool = False) -> Verdict:
+    """The verdict on one service.
+
+    again: how far a new connection got after a call that came to nothing; hangs: the server did not even reject an unknown call.
+    """
     if answer.code == "OK":
         status, code, word = _SERVING_STATUS.get(answer.serving or 0, (model.NOT_SERVING, "status_unknown", f"the unknown status {answer.serving}"))
         return _verdict(answer, status, code, f"it answered {word}")
     if answer.code in ("DEADLINE_EXCEEDED", "UNAVAILABLE") and again is not None and not again.passed:
         return dataclasses.replace(of_reach(again), service=answer.service)
+    if answer.code == "DEADLINE_EXCEEDED" and hangs:
+        reason = f"connected, but within {answer.ms / 1000:.1f} s neither the health call nor an unknown one was answered: it hangs"
+        return _verdict(answer, model.FROZEN, "hung", reason)
     if answer.code == "DEADLINE_EXCEEDED":
         reason = f"connected, but no answer to the health call within {answer.ms / 1000:.1f} s: every thread is busy"
         return _verdict(answer, model.SATURATED, "saturated", reason)

@@ -38,6 +38,7 @@ _REMEDIES: dict[str, str] = {
     "not_grpc": "Another program than a gRPC server listens there. " + _SEE_LISTENER,
     "saturated": "Do not restart it: it works. Give it more threads, fewer calls, or a longer rpc_timeout. Its stacks: py-spy dump --pid {pid}",
     "silent": "See where it hangs: py-spy dump --pid {pid}; or restart it. " + _SEE_LISTENER,
+    "hung": "See where it hangs: py-spy dump --native --pid {pid}; or restart it.",
     "backlog_full": "See where it hangs: py-spy dump --pid {pid}; or restart it.",
     "stopped": "Let it go on: kill -CONT {pid}",
     "wrong_owner": "Stop the other process, or give the worker another port. " + _SEE_LISTENER,

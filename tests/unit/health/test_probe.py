@@ -32,6 +32,9 @@ class Channels:
     def check(self, timeout: float, wait_for_ready: bool) -> list[Answer]:
         return [self.answers.pop(0)]
 
+    def rejects(self, timeout: float) -> bool:
+        return True
+
     def close(self) -> None:
         self.closed += 1
 

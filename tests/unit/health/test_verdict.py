@@ -67,6 +67,13 @@ def test_of_an_answer(answer: Answer, again: t.Optional[Reach], status: str, cod
     assert found.status in model.STATUSES
 
 
+def test_of_a_call_that_is_late_where_even_an_unknown_one_is() -> None:
+    late = Answer("", "DEADLINE_EXCEEDED", ms=2000.0)
+    assert (verdict.of_answer(late, PASSED, hangs=True).status, verdict.of_answer(late, PASSED, hangs=True).code) == ("frozen", "hung")
+    # Others of the same target may have been answered before it hung.
+    assert verdict.of_answer(Answer("", "OK", 1), PASSED, hangs=True).status == "serving"
+
+
 @pytest.mark.parametrize(
     ("statuses", "wanted", "decides"),
     [
