@@ -40,6 +40,7 @@ class ActionModule(ActionBase):
     def _judged(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
         """The module's options: findings in the place of what they are about. The host has no use for it, and secrets and passwords may be in it."""
         source, requirements_file, ignore = given.pop("source", None), given.pop("requirements_file", "requirements.txt"), given.pop("ignore", None)
+        extra_files = given.pop("extra_files", None) or []
         settings, environment, health = given.pop("settings", None), given.pop("environment_settings", None), given.pop("health_settings", None)
         findings, under_supervisord = preflight.settings_findings(settings) if settings is not None else ([], [])
         findings += preflight.secrets_findings(given.pop("secrets", None) or {})
@@ -49,7 +50,7 @@ class ActionModule(ActionBase):
         findings += preflight.hook_findings(given.pop("hooks", None) or {}, self._find_hook, self._load_hook)
         wanted: dict[str, t.Any] = {"deploys": source is not None}
         if source is not None:
-            found = inspect_source(str(source), str(requirements_file), list(ignore or []))
+            found = inspect_source(str(source), str(requirements_file), list(ignore or []), extra_files=list(extra_files))
             findings += found.findings()
             asks_pip = found.requirements is not None or (environment or {}).get("pip")
             wanted["needs_own_index"] = bool(asks_pip) and not (environment or {}).get("index_url")

@@ -34,6 +34,11 @@ options:
     description: Name of the requirements file in the worker directory.
     type: str
     default: requirements.txt
+  extra_files:
+    description: Paths, as seen from the worker directory, of other files that the environment is built from.
+    type: list
+    elements: str
+    default: []
   ignore:
     description: Patterns of what to leave out of the release.
     type: list
@@ -292,6 +297,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.host import preflight
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Finding, Host, Wanted
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.systemd import Systemd
 
 EMPTY: dict[str, t.Any] = {"facts": {}, "failures": [], "lease": None}
 LEASE: dict[str, t.Any] = {
@@ -331,6 +337,17 @@ def has_unit(name: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return True
     return done.returncode != 0 or done.stdout.strip() != "not-found"
+
+
+def foreign_units(wanted: Wanted, host: Host, instances: t.Sequence[str]) -> list[Finding]:
+    """Units of somebody else, or of another root, whose names the worker would take."""
+    if host.systemd_version is None or host.uid != 0 or preflight.choose_supervisor(wanted, host) != "systemd":
+        return []
+    try:
+        Systemd(Layout(wanted.root).worker(wanted.name), None).check_ours(instances)
+    except WorkerError as error:
+        return [Finding(error.code, error.message, error.remedy)]
+    return []
 
 
 def raise_for(findings: list[dict[str, t.Any]], result: dict[str, t.Any]) -> None:
@@ -373,7 +390,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     if options["ports"] is not None:
         findings += preflight.check_instances(options["instances"], wanted.ports)
     if not unnamed:
-        findings += preflight.check_root(wanted, host.uid)
+        findings += preflight.check_root(wanted, host.uid) + foreign_units(wanted, host, options["instances"])
     active = states.active(store.load(wanted.root, wanted.name)) if not unnamed else None
     if active is None and wanted.deploys and not unnamed and not options["offline"]:
         findings += sources_findings(options, warn)
@@ -451,6 +468,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "source": {"type": "str"},
             "requirements_file": {"type": "str", "default": "requirements.txt"},
+            "extra_files": {"type": "list", "elements": "str", "default": []},
             "ignore": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int"},
             "instances": {"type": "list", "elements": "str", "default": []},

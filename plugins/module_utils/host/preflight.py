@@ -78,11 +78,12 @@ def look(run_version: t.Callable[[], t.Optional[int]]) -> Host:
 
 
 def choose_supervisor(wanted: Wanted, host: Host) -> str:
-    """The supervisor that ``auto`` means here, as ew_worker takes it: the one that the worker has already, else systemd where root finds it."""
-    if wanted.supervisor != "auto":
-        return wanted.supervisor
-    has_supervisord = os.path.exists(os.path.join(Layout(wanted.root).worker(wanted.name).supervisord, "supervisord.conf"))
-    return "systemd" if host.systemd_version is not None and host.uid == 0 and not has_supervisord else "supervisord"
+    """The supervisor that is meant here."""
+    return supervisors.chosen(wanted.supervisor, _installed(wanted), host.systemd_version is not None and host.uid == 0)
+
+
+def _installed(wanted: Wanted) -> tuple[str, ...]:
+    return supervisors.installed(Layout(wanted.root).worker(wanted.name))
 
 
 def check_platform(wanted: Wanted, host: Host) -> list[Finding]:
@@ -101,6 +102,10 @@ def check_platform(wanted: Wanted, host: Host) -> list[Finding]:
         )
     if wanted.supervisor == "systemd" and host.systemd_version is None:
         findings.append(Finding("no_systemd", "worker_supervisor is systemd, and systemd does not run on this host.", "Set worker_supervisor: supervisord."))
+    try:
+        supervisors.refuse_other(wanted.name, wanted.supervisor, _installed(wanted))
+    except WorkerError as error:
+        findings.append(Finding(error.code, error.message, error.remedy))
     if wanted.scope == "user":
         remedy = "Leave worker_scope out, with become: true (systemd) or worker_supervisor: supervisord."
         findings.append(Finding("invalid_option", "worker_scope is user, and user units are not supported yet.", remedy))
@@ -234,11 +239,7 @@ def port_finding(listener: Listener) -> Finding:
 
 def is_ours(listener: Listener, wanted: Wanted) -> bool:
     """Whether the listener is an instance of this worker below this root; every instance carries both in its variables."""
-    if listener.pid is None:
-        return False
-    variables = environ(listener.pid) or {}
-    home = Layout(wanted.root).worker(wanted.name).home
-    return variables.get("EW_WORKER") == wanted.name and variables.get("EW_STATE_DIR", "").startswith(home + os.sep)
+    return listener.pid is not None and instance_of(Layout(wanted.root).worker(wanted.name), listener.pid) is not None
 
 
 def check_sources(channels: t.Iterable[str], indexes: t.Iterable[str]) -> list[Finding]:
