@@ -77,7 +77,9 @@ options:
     type: int
     default: 3
   endpoints:
-    description: Where the instances of this host listen, written for whoever routes calls.
+    description:
+      - Where the instances of this host listen, written for whoever routes calls.
+      - Check mode foretells a change of where they listen, not one of their C(status), which is not known before.
     type: list
     elements: dict
   log:
@@ -373,17 +375,20 @@ class GenerationManager:
 
     def write_endpoints(self) -> None:
         wanted = self.options["endpoints"]
-        if wanted is None or self.read_endpoints() == {"worker": self.name, "endpoints": wanted}:
+        if wanted is None or self.endpoints_are(wanted):
             return
         self.actions.add("endpoints", self.name, "changed")
         if not self.check_mode:
             write_json(self.paths.endpoints, {"worker": self.name, "endpoints": wanted})
 
-    def read_endpoints(self) -> t.Any:
-        """What is there; a broken file is written anew."""
+    def endpoints_are(self, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+        """Whether the file tells these. A broken one is written anew. Who will answer is not known before: check mode compares all but that."""
+        found: t.Any = None
         with contextlib.suppress(WorkerError):
-            return read_json(self.paths.endpoints)
-        return None
+            found = read_json(self.paths.endpoints)
+        if not self.check_mode:
+            return bool(found == {"worker": self.name, "endpoints": wanted})
+        return isinstance(found, dict) and without_status(found.get("endpoints")) == without_status(wanted)
 
     def write_log(self) -> None:
         if self.options["log"] and not self.check_mode:
@@ -468,6 +473,13 @@ def is_release(path: str) -> bool:
 def list_names(directory: str) -> list[str]:
     """The names in the directory, none where there is no such directory."""
     return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+
+
+def without_status(endpoints: t.Any) -> t.Optional[list[dict[str, t.Any]]]:
+    """Who listens where; None where that is no list of endpoints."""
+    if not isinstance(endpoints, list) or not all(isinstance(each, dict) for each in endpoints):
+        return None
+    return [{key: value for key, value in each.items() if key != "status"} for each in endpoints]
 
 
 def remove_if_empty(directory: str) -> None:

@@ -256,6 +256,25 @@ class TestFinished:
         assert deploy(tmp_path, "r1", endpoints=[])["actions"] == [{"what": "endpoints", "id": NAME, "status": "changed"}]
         assert json.loads(path.read_text())["endpoints"] == []
 
+    @pytest.mark.parametrize(
+        ("text", "foretold"),
+        [
+            ('{"worker": "w", "endpoints": [{"instance": "w@0", "port": 50051, "status": "stopped"}]}', False),
+            ('{"worker": "w", "endpoints": [{"instance": "w@0", "port": 50052, "status": "serving"}]}', True),
+            ('{"worker": "w", "endpoints": [7]}', True),
+            ("[]", True),
+            ("{", True),
+        ],
+    )
+    def test_check_mode_foretells_endpoints_but_for_who_will_answer(self, tmp_path: pathlib.Path, text: str, foretold: bool) -> None:
+        deploy(tmp_path, "r1")
+        path = tmp_path / "workers" / NAME / "endpoints.json"
+        path.write_text(text)
+        endpoints = [{"instance": "w@0", "port": 50051, "status": "serving"}]
+        found = call(tmp_path, check=True, state="finished", generation=1, verdict="healthy", endpoints=endpoints)
+        assert [each["what"] for each in found["actions"]] == (["endpoints"] if foretold else [])
+        assert path.read_text() == text
+
     def test_a_failure_that_passes_leaves_the_verdict_and_is_logged(self, tmp_path: pathlib.Path) -> None:
         deploy(tmp_path, "r1")
         found = deploy(tmp_path, "r1", verdict="failed", reason="the gateway is down", log={"verb": "deploy", "success": False})
