@@ -74,7 +74,7 @@ def make(verb: str, name: str, hosts: t.Sequence[str], outcomes: t.Mapping[str, 
         reports.host_report(host, outcomes[host]) if host in outcomes else (reports.lost_host if host in lost else reports.waiting_host)(host, name, verb)
         for host in hosts
     ]
-    data = reports.merge(rows)
+    data = reports.merge(rows, reports.span_ms(outcomes.values()))
     return report_text.lines(data, now), data
 
 

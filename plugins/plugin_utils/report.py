@@ -162,16 +162,17 @@ def environment_message(outcome: Outcome) -> str:
 
 def start_message(outcome: Outcome) -> str:
     """``Worker started (PID=12345)``, or why it was not."""
-    rows = instance_rows(outcome)
-    pids = ", ".join(str(row["pid"]) for row in rows if row.get("pid"))
     changed = any(each.get("changed") for each in [*outcome["applied"], outcome["plan"]] if each)
     if outcome["check_mode"]:
         return "Worker would be changed" if changed else "Worker would stay as it is"
     if outcome["verb"] == "stop":
         return "Worker stopped"
+    # Where a later step failed, what runs now is what was brought back: this step's own are told.
+    calls = outcome["applied"] if outcome["failure"] else [outcome["call"]]
+    pids = {row["id"]: str(row["pid"]) for call in calls for row in call.get("instances") or [] if row.get("pid")}
     if not pids:
         return "Worker installed, not started"
-    return f"Worker {'started' if changed else 'is running'} (PID={pids})"
+    return f"Worker {'started' if changed else 'is running'} (PID={', '.join(pids.values())})"
 
 
 def health_message(outcome: Outcome) -> str:
@@ -355,8 +356,14 @@ def is_lost(outcome: Outcome) -> bool:
     return any((outcome.get(part) or {}).get("unreachable", False) for part in ("found", "log", "preflight"))
 
 
-def merge(hosts: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
-    """The report of a fleet in the old form; with one host its own words, with more their sum."""
+def span_ms(outcomes: t.Iterable[Outcome]) -> int:
+    """From the first host's begin to the last one's end, by the controller's clock; hosts that go one after the other add up."""
+    times = [(float(each["began"]), float(each["ended"])) for each in outcomes]
+    return milliseconds(max(ended for _began, ended in times) - min(began for began, _ended in times)) if times else 0
+
+
+def merge(hosts: t.Sequence[dict[str, t.Any]], took: int = 0) -> dict[str, t.Any]:
+    """The report of a fleet in the old form; with one host its own words, with more their sum. took: milliseconds in all, of several."""
     if len(hosts) == 1:
         only = hosts[0]
         return {key: only[key] for key in ("success", "message", "steps", "durationMs", "stages")} | {"hosts": list(hosts)}
@@ -364,7 +371,7 @@ def merge(hosts: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
         "success": all(each["success"] for each in hosts),
         "message": tally(hosts),
         "steps": [merge_step(name, hosts) for name in STEPS if any(step["name"] == name for each in hosts for step in each["steps"])],
-        "durationMs": max((each["durationMs"] for each in hosts), default=0),
+        "durationMs": took,
         "stages": [merge_stage(name, hosts) for name in STAGES if any(row["name"] == name for each in hosts for row in each["stages"])],
         "hosts": list(hosts),
     }

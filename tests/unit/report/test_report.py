@@ -201,7 +201,7 @@ def test_a_worker_that_answers_only_on_its_host_gets_a_remedy_of_its_own() -> No
 
 
 def test_fleet_fails_when_one_host_fails() -> None:
-    merged = report.merge([report.host_report("a", outcome()), report.host_report("b", failing("conda_env", ended=1002.0))])
+    merged = report.merge([report.host_report("a", outcome()), report.host_report("b", failing("conda_env", ended=1002.0))], 2000)
     assert (merged["success"], merged["message"]) == (False, "1 of 2 hosts succeeded; failed: b")
     assert merged["steps"][0] == {
         "name": "environment",
@@ -274,13 +274,19 @@ def test_a_host_that_was_lost_on_the_way_is_a_failure_of_the_whole_run() -> None
 
 def test_hosts_whose_turn_has_not_come_keep_the_run_from_being_a_success() -> None:
     waiting = [report.waiting_host(host, "ew-worker", "deploy") for host in ("b", "c")]
-    so_far = report.merge([report.host_report("a", outcome()), *waiting])
+    so_far = report.merge([report.host_report("a", outcome()), *waiting], 1000)
     assert (so_far["success"], so_far["message"]) == (False, "1 of 3 hosts succeeded; not reached: b, c")
     text = report_text.lines(so_far, NOW)
     assert text[-1] == "SO FAR: 1 of 3 hosts succeeded; not reached: b, c (1000ms)"
     assert not any(line.startswith(("b:", "c:")) for line in text)
-    failed = report.merge([report.host_report("a", failing("ew_worker")), *waiting])
+    failed = report.merge([report.host_report("a", failing("ew_worker")), *waiting], 1000)
     assert report_text.lines(failed, NOW)[-1] == "FAILURE: 0 of 3 hosts succeeded; failed: a; not reached: b, c (1000ms)"
+
+
+def test_a_fleet_takes_from_the_first_begin_to_the_last_end() -> None:
+    canary, other = outcome(began=1000.0, ended=1020.0), outcome(began=1021.0, ended=1045.5)
+    assert report.span_ms([canary, other]) == 45500
+    assert report.span_ms([]) == 0
 
 
 def test_hosts_with_different_releases_are_told() -> None:
