@@ -18,8 +18,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.integration.deploy_driver import Data, Place, Worker, wait_until
+from tests.integration.deploy_driver import Data, Place, Worker
 from tests.integration.test_deploy_failures import foreign_listener
+from tests.shared import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deploy-recovery")]
 
@@ -201,7 +202,8 @@ class TestVerbs:
 def test_stop_stops_what_a_killed_first_deploy_has_started(clean_place: Place) -> None:
     worker = clean_place.worker(worker_env={"EW_TEST_LISTEN_DELAY": "600"})
     first = worker.begin("deploy")
-    wait_until(lambda: any(row["state"] == "running" for row in worker.rows().values()), 200, "the instance runs")
+    log = worker.home / "logs" / "0.log"
+    wait_until(lambda: log.exists() and "test fault" in log.read_text(), "the instance runs", 200)
     first.kill()
     run = worker.run("stop").ok()
     assert [row["state"] for row in run.host["instances"]] == ["stopped"]

@@ -19,8 +19,6 @@ Task = dict[str, t.Any]
 # Where tasks are, below a task or a play
 BELOW = ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers")
 OVER_PLAYBOOKS = re.compile(r"molecule/|inventories/local/|tests/integration/(test_deploy_\w+|deploy_driver)\.py$")
-# Variables that no test over a playbook sets yet. This only ever gets shorter.
-NOT_YET = {"worker_conda_path", "worker_lease_timeout"}
 
 
 def tasks() -> list[tuple[str, Task]]:
@@ -67,5 +65,4 @@ def test_every_variable_is_used_by_a_test_that_runs_a_playbook() -> None:
     """Those tests run over inventories/local, or over that of a scenario."""
     text = "\n".join((CHECKOUT / name).read_text(encoding="utf-8") for name in project_files() if OVER_PLAYBOOKS.match(str(name)))
     missing = {name for name in options_of(load(CHECKOUT / "roles" / "worker")[1]) if not re.search(rf"\b{name}\b", text)}
-    assert sorted(missing - NOT_YET) == [], "no test over a playbook sets these"
-    assert sorted(NOT_YET - missing) == [], "take these out of NOT_YET"
+    assert sorted(missing) == [], "no test over a playbook sets these"
