@@ -15,15 +15,16 @@ import tempfile
 import typing as t
 
 from tests.integration.module_driver import collections_path
+from tools.checkout import unmeasured
 
 Args = t.Mapping[str, t.Any]
 
 
 def task_environment(home: pathlib.Path) -> dict[str, str]:
-    """No configuration of this machine, and ``home`` for all that Ansible and the collection keep."""
+    """No configuration of this machine, no coverage (see ``deploy_driver``), and ``home`` for all that Ansible and the collection keep."""
     configuration = home / "ansible.cfg"
     configuration.touch()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "XDG_"))}
+    kept = {name: value for name, value in unmeasured(os.environ).items() if not name.startswith(("ANSIBLE_", "XDG_"))}
     return {
         **kept,
         "ANSIBLE_CALLBACKS_ENABLED": "result_lines",

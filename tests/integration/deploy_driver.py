@@ -29,7 +29,7 @@ from tests.integration.clean_room import processes_below
 from tests.integration.local_packages import local_channel, python_version
 from tests.integration.module_driver import run_module
 from tests.shared import free_ports, wait_until
-from tools.checkout import CHECKOUT, COLLECTIONS
+from tools.checkout import CHECKOUT, COLLECTIONS, unmeasured
 
 EXAMPLES = CHECKOUT / "examples"
 TRACE = pathlib.Path(__file__).parent / "trace"
@@ -111,8 +111,11 @@ class Place:
         return Worker(self, f"w{next(self._names)}", source, count, variables)
 
     def environ(self) -> dict[str, str]:
-        """The variables of a run: this process's, no settings of the user, everything that is kept below this place."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "EW_", "XDG_"))}
+        """The variables of a run: this process's, no settings of the user, everything that is kept below this place.
+
+        Coverage would slow every module down and learn nothing: they run from archives, and actions in processes that do not exit in its way.
+        """
+        kept = {name: value for name, value in unmeasured(os.environ).items() if not name.startswith(("ANSIBLE_", "EW_", "XDG_"))}
         return {
             **kept,
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),

@@ -26,8 +26,8 @@ def pytest_arguments(kind: str, processors: int, extra: list[str]) -> list[str]:
     """pytest's arguments. Groups keep what must run one after the other in one process; the order of conftest.py is kept."""
     arguments = [*PLACES[kind], f"--timeout={TIMEOUT}", "--durations=15", "--durations-min=2"]
     if kind != "molecule":
-        # One more than processors where the hosts' scenarios run too: they mostly wait
-        arguments += [f"--numprocesses={max(2, processors) + (kind == 'all')}", "--dist=loadgroup", "--no-loadscope-reorder"]
+        # More than processors where the hosts' scenarios and the deploys run too: half of their time they wait
+        arguments += [f"--numprocesses={max(2, processors) + 2 * (kind == 'all')}", "--dist=loadgroup", "--no-loadscope-reorder"]
     if kind == "all":
         arguments += ["--cov", "--cov-branch", "--cov-report=term", f"--junit-xml={CACHE / 'tests.xml'}"]
     return [*arguments, *extra]

@@ -20,7 +20,7 @@ from tools.testing.__main__ import PLACES, pytest_arguments
 def test_everything_is_one_run_with_coverage() -> None:
     arguments = pytest_arguments("all", 2, ["-x"])
     assert not [each for each in arguments if each.startswith("tests/")]
-    assert {"--cov", "--cov-branch", "--numprocesses=3", "--dist=loadgroup", "--no-loadscope-reorder"} <= set(arguments)
+    assert {"--cov", "--cov-branch", "--numprocesses=4", "--dist=loadgroup", "--no-loadscope-reorder"} <= set(arguments)
     assert arguments[-1] == "-x"
 
 
