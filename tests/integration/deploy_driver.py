@@ -96,6 +96,11 @@ class Run:
         return self
 
 
+def measured() -> dict[str, str]:
+    """The variables of coverage, where it is on, for a run that tells what is covered of the action plugins."""
+    return {name: value for name, value in os.environ.items() if name not in unmeasured(os.environ)}
+
+
 class Place:
     """A data directory, and all that Ansible keeps, below one short path, as a supervisor's socket needs it."""
 
@@ -113,7 +118,7 @@ class Place:
     def environ(self) -> dict[str, str]:
         """The variables of a run: this process's, no settings of the user, everything that is kept below this place.
 
-        Coverage would slow every module down and learn nothing: they run from archives, and actions in processes that do not exit in its way.
+        Coverage would slow every module down and learn nothing of them: they run from archives. One run is enough for the actions: see ``measured``.
         """
         kept = {name: value for name, value in unmeasured(os.environ).items() if not name.startswith(("ANSIBLE_", "EW_", "XDG_"))}
         return {

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.processes import read_process
 from tests.integration.clean_room import left_in, processes_below
-from tests.integration.deploy_driver import Data, Place, Run, Worker
+from tests.integration.deploy_driver import Data, Place, Run, Worker, measured
 from tests.shared import digest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("deploy-converge")]
@@ -32,7 +32,7 @@ class Life:
         self.worker: Worker = place.worker(self.source, 2)
         self.foretold = self.worker.run("deploy", check=True)
         self.left_by_check_mode = left_in(place.data)
-        self.first = self.worker.run("deploy")
+        self.first = self.worker.begin("deploy", environ=measured()).end()
 
 
 @pytest.fixture(scope="module")
