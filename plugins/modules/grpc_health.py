@@ -63,8 +63,11 @@ options:
   method:
     description:
       - V(check) polls with the method Check.
-      - V(watch) asks with the first word of a Watch. It cannot see that a server is saturated.
-      - V(auto) asks with Check and, between two probes, keeps a Watch open, so that a change is noticed at once.
+      - V(watch) asks with the first word of a Watch and, between two probes, keeps one open, so that a change is noticed at once. It
+        cannot see that a server is saturated.
+      - A Watch that ends in the moment in which the server sets a status can lock up a server with the health service of Python's
+        grpcio-health-checking for good (U(https://github.com/grpc/grpc/pull/43403)). Ask for it only where the server is proof against that.
+      - V(auto) is V(check).
     type: str
     choices: [auto, check, watch]
     default: auto

@@ -265,12 +265,23 @@ def test_it_returns_as_soon_as_the_worker_serves() -> None:
         address = f"127.0.0.1:{free_ports()}"
         with serve("--listen-after", str(late), "--health", "tell", "--status=-=NOT_SERVING", address=address, wait=False) as server:
             server.when("watched", lambda server=server: server.tell("set - SERVING"))
-            found = health({"address": address, "expect_pid": server.pid}, **NEVER)["targets"][0]
+            found = health({"address": address, "expect_pid": server.pid}, method="watch", **NEVER)["targets"][0]
         statuses = [change["status"] for change in found["history"]]
         if statuses[0] == "refused":
             break
         # The server was there before the module looked: once more, and later.
     assert (found["status"], statuses) == ("serving", ["refused", "serving"])
+
+
+def test_no_watch_is_opened_unless_asked_for() -> None:
+    """One that ends in the wrong moment locks up Python's own health service."""
+    watched = threading.Event()
+    with serve("--health", "tell", "--status=-=NOT_SERVING") as server:
+        server.when("watched", watched.set)
+        assert health({"address": server.address}, attempts=4, interval=0.5)["code"] == "not_serving"
+        assert not watched.is_set()
+        health({"address": server.address}, attempts=2, interval=0.5, method="watch")
+        assert watched.wait(60)
 
 
 def test_a_server_without_watch_is_polled() -> None:
@@ -281,8 +292,8 @@ def test_a_server_without_watch_is_polled() -> None:
 
 def test_stable_for_notices_a_worker_that_falls_back() -> None:
     with serve("--health", "tell") as server:
-        server.when("asked", lambda: server.tell("set - NOT_SERVING"))
-        result = health({"address": server.address}, attempts=1, stable_for=600, **NEVER)
+        server.when("watched", lambda: server.tell("set - NOT_SERVING"))
+        result = health({"address": server.address}, attempts=1, stable_for=600, method="watch", **NEVER)
     assert [change["status"] for change in result["targets"][0]["history"]] == ["serving", "not_serving"]
 
 

@@ -86,8 +86,11 @@ def matches(verdict: Verdict, patience: Patience, probing: Probing) -> bool:
 
 
 def may_wake(verdict: Verdict, probing: Probing) -> bool:
-    """Whether an open Watch can tell of a change sooner than the next probe; a Watch says nothing true of a busy server."""
-    return probing.method != "check" and probing.protocol != "tcp" and verdict.status not in (model.SATURATED, model.UNIMPLEMENTED, model.TLS_ERROR)
+    """Whether an open Watch can tell of a change sooner than the next probe; a Watch says nothing true of a busy server.
+
+    Only where a Watch was asked for: one that ends while the status is set locks Python's own health service up for good (grpc/grpc#43403).
+    """
+    return probing.method == "watch" and probing.protocol != "tcp" and verdict.status not in (model.SATURATED, model.UNIMPLEMENTED, model.TLS_ERROR)
 
 
 def wakes(answer: Answer, verdict: Verdict, matched: bool, wanted: str) -> bool:

@@ -116,13 +116,15 @@ def test_matches(status: str, code: str, wanted: str, protocol: str, matched: bo
 @pytest.mark.parametrize(
     ("status", "method", "protocol", "expected"),
     [
-        ("refused", "auto", "auto", True),
+        ("refused", "watch", "auto", True),
         ("not_serving", "watch", "grpc", True),
-        ("frozen", "auto", "auto", True),
+        ("frozen", "watch", "auto", True),
         ("not_serving", "check", "auto", False),
-        ("refused", "auto", "tcp", False),
-        ("saturated", "auto", "auto", False),
-        ("unimplemented", "auto", "auto", False),
+        ("refused", "auto", "auto", False),
+        ("not_serving", "auto", "grpc", False),
+        ("refused", "watch", "tcp", False),
+        ("saturated", "watch", "auto", False),
+        ("unimplemented", "watch", "auto", False),
     ],
 )
 def test_may_wake(status: str, method: str, protocol: str, expected: bool) -> None:
