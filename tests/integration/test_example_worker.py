@@ -308,6 +308,48 @@ def listens_everywhere(port: int) -> bool:
 # Generated code
 
 
+# Statuses are set while watchers come and go: grpcio-health-checking's own servicer stands still within the first few.
+WATCHED = """
+import threading
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from worker.server import NOT_SERVING, SERVING, Server
+
+server = Server(4, lambda added: None)
+port = server.listen("127.0.0.1", 0)
+rounds = []
+
+def watch():
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]) as channel:
+        while True:
+            call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+            try:
+                next(call), next(call)
+            except grpc.RpcError:
+                pass
+            call.cancel()
+            rounds.append(1)
+
+watchers = [threading.Thread(target=watch, daemon=True) for _ in range(4)]
+for each in watchers:
+    each.start()
+while len(rounds) < 400:
+    server.set_health("", SERVING)
+    server.set_health("", NOT_SERVING)
+print("set", flush=True)
+"""
+
+
+def test_a_watcher_that_leaves_while_a_status_is_set_locks_nothing_up(directory: Path) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", WATCHED + "import os; os._exit(0)\n"], cwd=directory, capture_output=True, text=True, timeout=LONG, check=False
+        )
+    except subprocess.TimeoutExpired as hung:
+        raise AssertionError(f"the server stands still: {hung.stderr!r}") from hung
+    assert (done.stdout, done.returncode) == ("set\n", 0), done.stderr
+
+
 def test_generated_code_is_what_the_pinned_tools_write() -> None:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if uv is None:

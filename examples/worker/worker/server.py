@@ -61,6 +61,14 @@ class Health(health.HealthServicer):  # type: ignore[misc]  # grpc_health ships 
         with self._watchers_lock:
             self._watchers.discard(send_response_callback)
 
+    def _on_close_callback(self, send_response_callback: Callable[..., None], service: str) -> Callable[[], None]:
+        """Off gRPC's own thread, which must go on: who is just telling a watcher that leaves would wait for it, and it for them, forever.
+
+        The library's own way has that deadlock (grpc/grpc#43403).
+        """
+        forget = super()._on_close_callback(send_response_callback, service)
+        return lambda: threading.Thread(target=forget, daemon=True).start()
+
     def end_watches(self) -> None:
         """Close every watcher's stream; each was told NOT_SERVING before."""
         with self._watchers_lock:
