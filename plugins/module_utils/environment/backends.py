@@ -11,6 +11,7 @@ import typing as t
 
 from ..errors import WorkerError
 from ..progress import Progress
+from .locked import LockedPackage
 
 CLI_BACKENDS = ("conda", "mamba", "micromamba")
 
@@ -30,7 +31,8 @@ class CreateRequest:
 
     specs: what to solve for. channels: names or addresses, maybe with credentials, in order of priority. cache: the package
     cache, locked by the caller. timeout: seconds for each step. scratch: a directory of the caller that is removed afterwards.
-    account: (uid, gid) that fetches and links, to which the prefix belongs; None: whoever runs this.
+    account: (uid, gid) that fetches and links, to which the prefix belongs; None: whoever runs this. locked: exactly these packages,
+    each checked against its hash; then specs are empty and nothing is solved.
     """
 
     prefix: str
@@ -42,6 +44,7 @@ class CreateRequest:
     offline: bool
     timeout: float
     account: t.Optional[tuple[int, int]] = None
+    locked: tuple[LockedPackage, ...] = ()
 
 
 class Backend(t.Protocol):
