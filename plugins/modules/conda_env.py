@@ -363,7 +363,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build import Means
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine, pip_settings, secrets_in
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.manage import EMPTY, Wanted, absent, present
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials, secrets_of
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.ownership import build_identity
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_addresses
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content, wanted_place
@@ -426,6 +426,9 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     backend = choose_backend(options["backend"], options["executable"])
     build_identity(options["build_user"])
     means = Means(backend, indexes, options["build_user"], options["offline"], float(options["lock_timeout"]), float(options["timeout"]))
+    module.no_log_values.update(secrets_of(package.url for package in content.locked))
+    if content.unverified:
+        module.warn(f"The lock has no hash for {', '.join(content.unverified)}: what is fetched for them is not verified.")
     if content.has_unknown_tree:
         module.warn("A requirement names a local directory that is not on this host yet: the real run will have another fingerprint.")
     serving = os.path.normpath(options["serving_prefix"]) if options["serving_prefix"] else None

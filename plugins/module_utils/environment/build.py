@@ -59,6 +59,7 @@ def build(place: Place, content: Content, fingerprint: str, path: str, number: i
     backend = make_backend(means.backend)
     detected = backend.detect()
     chosen = choose_installer(content.installer)
+    _check_installer(content, chosen[0])
     with contextlib.nullcontext() if identity is None else as_build_user(identity[0], means.lock_timeout, progress):
         for each in clear:
             progress(f"remove what a killed run left at {each}")
@@ -79,6 +80,13 @@ def build(place: Place, content: Content, fingerprint: str, path: str, number: i
             if isinstance(error, RecursionError):
                 raise WorkerError("build_failed", "Directories are nested too deep.", "Find the local package that has them, and leave it out.") from None
             raise
+
+
+def _check_installer(content: Content, installer: str) -> None:
+    """A lock leaves no room for a pip that it does not name. Raises WorkerError ``installer_unavailable``."""
+    if content.locked and content.wants_pip and installer == "pip" and "pip" not in {package.name for package in content.locked}:
+        remedy = "Lock pip, too, or let the task run on the toolchain's interpreter, which has uv (installer: auto)."
+        raise WorkerError("installer_unavailable", "The lock has no pip, and the interpreter that runs this module has no uv.", remedy)
 
 
 def remove_prefix(path: str) -> None:
@@ -176,6 +184,7 @@ class _Build:
             offline=self.means.offline,
             timeout=self.means.timeout,
             account=self.identity,
+            locked=self.content.locked,
         )
         # Two creates over one cold cache corrupt each other's packages.
         with self._caches():

@@ -13,6 +13,7 @@ import platform
 import typing as t
 
 from ..errors import WorkerError
+from .locked import LockedPackage
 from .requirements import Requirements
 from .specs import python_spec, spec_name, strip_credentials
 
@@ -31,7 +32,8 @@ class Content:
     """Everything that decides what ends up in an environment, and nothing else.
 
     channels may carry credentials, the fingerprint never does. installer is the option's value: ``auto`` is the same
-    content on every host, whatever is installed there.
+    content on every host, whatever is installed there. locked: exactly these packages; then python_version and packages are
+    empty, and no channel is asked: the channels only give credentials.
     """
 
     python_version: t.Optional[str]
@@ -43,6 +45,7 @@ class Content:
     variables: tuple[tuple[str, str], ...]
     installer: str
     platform: str
+    locked: tuple[LockedPackage, ...] = ()
 
     @property
     def wants_pip(self) -> bool:
@@ -52,8 +55,20 @@ class Content:
     def has_unknown_tree(self) -> bool:
         return any(each.has_unknown_tree() for each in (*self.requirements, *self.constraints, self.pip))
 
+    @property
+    def has_python(self) -> bool:
+        """Whether there will be a Python in it."""
+        return "python" in {package.name for package in self.locked} | {spec_name(spec) for spec in self.conda_specs("uv")}
+
+    @property
+    def unverified(self) -> list[str]:
+        """The locked packages without a hash."""
+        return [f"{package.name} {package.version}" for package in self.locked if not package.is_verified]
+
     def conda_specs(self, installer: str) -> list[str]:
         """What to ask the solver for, when ``installer`` (uv or pip) puts in the rest."""
+        if self.locked:
+            return []
         names = {spec_name(spec) for spec in self.packages}
         specs = list(self.packages)
         if self.python_version is not None:
@@ -67,7 +82,7 @@ class Content:
 
 def fingerprint(content: Content) -> str:
     """64 hex digits over the contents: no path, no credential, no index goes in."""
-    data = {
+    data: dict[str, t.Any] = {
         "version": FINGERPRINT_VERSION,
         "python_version": content.python_version,
         "packages": sorted(content.packages),
@@ -79,6 +94,9 @@ def fingerprint(content: Content) -> str:
         "installer": content.installer,
         "platform": content.platform,
     }
+    if content.locked:
+        data["channels"] = []
+        data["locked"] = sorted([package.address, package.sha256, package.md5] for package in content.locked)
     return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()
 
 

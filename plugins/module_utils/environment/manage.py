@@ -25,7 +25,6 @@ from .place import Place
 from .plan import Plan, plan_absent, plan_present
 from .prefixes import find
 from .record import Found, look
-from .specs import spec_name
 
 # Every key that the module returns, before any work.
 EMPTY: dict[str, t.Any] = {
@@ -166,9 +165,8 @@ def _package_lines(found: Found) -> dict[str, list[str]]:
 
 
 def _result(place: Place, plan: Plan, fingerprint: str, content: Content, there: t.Optional[Found], link: t.Optional[str]) -> dict[str, t.Any]:
-    has_python = any(spec_name(spec) == "python" for spec in content.conda_specs("uv"))
     planned = {
-        "python": os.path.join(plan.path, "bin", "python") if has_python else None,
+        "python": os.path.join(plan.path, "bin", "python") if content.has_python else None,
         "activation": base_activation(plan.path, place.name, content.variables),
     }
     recorded = {key: there.record[key] for key in ("python", "python_version", "backend", "packages", "activation")} if there is not None else planned

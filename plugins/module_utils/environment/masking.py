@@ -22,8 +22,12 @@ def hide_credentials(params: dict[str, t.Any], no_log_values: set[str], names: t
         value = given[name]
         addresses = [value] if isinstance(value, str) else value or []
         for address in addresses:
-            secret = credentials(address)
-            if secret is not None:
-                no_log_values.update(word for word in (secret.password, secret.token) if len(word) >= MASKED_LENGTH)
+            no_log_values.update(secrets_of([address]))
         params[name] = strip_credentials(value) if isinstance(value, str) else [strip_credentials(each) for each in value] if value else value
     return given
+
+
+def secrets_of(addresses: t.Iterable[str]) -> set[str]:
+    """The passwords and tokens in the addresses that are long enough to be masked by their value."""
+    secrets = (credentials(address) for address in addresses)
+    return {word for secret in secrets if secret is not None for word in (secret.password, secret.token) if len(word) >= MASKED_LENGTH}

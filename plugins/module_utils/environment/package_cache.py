@@ -69,7 +69,7 @@ def tidy(cache: str) -> None:
     packages = os.path.join(cache, "pkgs")
     with contextlib.suppress(FileNotFoundError), os.scandir(packages) as entries:
         for entry in list(entries):
-            whole = entry.is_dir(follow_symlinks=False) or (entry.is_file(follow_symlinks=False) and entry.name.endswith(".lock"))
+            whole = entry.is_dir(follow_symlinks=False) or (entry.is_file(follow_symlinks=False) and entry.name.endswith((".lock", ".md5")))
             if entry.name.startswith(".") or not whole:
                 remove_tree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 

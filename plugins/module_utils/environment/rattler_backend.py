@@ -56,7 +56,7 @@ class RattlerBackend:
 
     def _fetch(self, request: CreateRequest, steps: tuple[str, ...], progress: Progress) -> dict[str, t.Any]:
         auth = os.path.join(request.scratch, "channel-auth.json")
-        _write_private(auth, auth_store(request.channels), request.account)
+        _write_private(auth, auth_store([*request.channels, *(package.url for package in request.locked)]), request.account)
         try:
             return self._child(request, steps, (), {"RATTLER_AUTH_FILE": auth}, progress)
         finally:
@@ -71,6 +71,7 @@ class RattlerBackend:
         account = (*request.account, GROUP) if request.account is not None else None
         data = {**dataclasses.asdict(request), "account": account, "steps": steps, "work": work, "records": records}
         data["channels"] = [strip_credentials(channel) for channel in request.channels]
+        data["locked"] = [{**dataclasses.asdict(package), "url": package.address} for package in request.locked]
         # No cache, configuration or login of whoever runs the deploy.
         environ = clean_environment({"HOME": work, "TMPDIR": work, "RATTLER_CACHE_DIR": work, **variables})
         program = [sys.executable, "-I", "-c", inspect.getsource(rattler_child)]

@@ -7,10 +7,11 @@
 py-rattler may crash while an interpreter that used it shuts down, after all its work is done: so it gets a process of
 its own, which never shuts down. The file's text is handed to ``python -c``, hence it imports nothing of the collection.
 
-Two steps. ``fetch`` solves and fills the package cache, ``link`` makes the prefix out of it. Without an account one process
+Two steps. ``fetch`` solves (or takes what a lock names) and fills the package cache, ``link`` makes the prefix out of it. Without an account one process
 does both; with one the package cache changes hands between them, and each is a process of its own.
 
-In: ``{"steps", "account", "prefix", "specs", "channels", "platform", "cache", "work", "offline", "timeout", "records"}``.
+In: ``{"steps", "account", "prefix", "specs", "locked", "channels", "platform", "cache", "work", "offline", "timeout", "records"}``.
+locked: ``[{"url", "sha256", "md5"}]``, exactly these packages; then specs are empty.
 account: ``[uid, gid, group]`` to become (group: a further one), or null. work: a directory for what only this build needs. records: what ``fetch`` gave.
 Out: ``{"progress": line}`` …, then ``{"records": [...], "packages": [...]}`` or ``{"error": kind, "message": text}``.
 """
@@ -35,8 +36,8 @@ importlib.import_module("concurrent.futures.thread")
 Emit = t.Callable[[t.Dict[str, t.Any]], None]
 AT_ONCE = 8
 ATTEMPTS = 3
-# What another attempt will not change: wrong contents, and what the machine refuses.
-_FINAL = re.compile(r"hash mismatch|mismatch.*sha256|os error (13|28|30|122)\b|\b40[1347]\b", re.IGNORECASE)
+# What another attempt will not change: wrong contents, what the machine refuses, and what the library has tried again itself.
+_FINAL = re.compile(r"hash mismatch|mismatch.*sha256|os error (13|28|30|122)\b|\b40[1347]\b|after \d+ retries", re.IGNORECASE)
 # The number of a cache entry's revision, in front of its sha256: 8 bytes, big-endian.
 _REVISION = (1).to_bytes(8, "big")
 
@@ -51,6 +52,10 @@ class UnsafePackage(Exception):
 
 class NotCached(Exception):
     """A package that would have to be fetched, which must not be."""
+
+
+class NotFetched(Exception):
+    """A package that the library could not fetch, for the reason that it gives."""
 
 
 class Unreachable(Exception):
@@ -68,6 +73,18 @@ def protocol() -> Emit:
         stream.flush()
 
     return emit
+
+
+class Locked:
+    """A package that a lock names: with what of a record is needed to fetch it. Both hashes are None where the lock has none."""
+
+    def __init__(self, row: t.Dict[str, str]) -> None:
+        self.url = row["url"]
+        self.sha256 = bytes.fromhex(row["sha256"]) or None
+        self.md5 = bytes.fromhex(row["md5"]) or None
+        _directory, self.file = urllib.parse.unquote(urllib.parse.urlsplit(self.url).path).rsplit("/", 1)
+        self.stem = re.sub(r"(\.conda|\.tar\.bz2)$", "", self.file)
+        self.channel = self.url.rsplit("/", 2)[0]
 
 
 class Counter:
@@ -107,6 +124,8 @@ def as_package(record: t.Any) -> t.Dict[str, str]:
 
 def entry_name(record: t.Any) -> str:
     """The name of the package's directory in the cache, as the library itself would choose it. Raises UnsafePackage."""
+    if isinstance(record, Locked):
+        return record.stem
     name = "{name}-{version}-{build}".format_map(as_package(record))
     if "/" in name or "\0" in name or name.startswith("."):
         raise UnsafePackage(f"The channel {record.channel} has a package of the name {name!r}")
@@ -114,27 +133,52 @@ def entry_name(record: t.Any) -> str:
 
 
 def is_cached(entry: str, record: t.Any) -> bool:
-    """Whether the cache's entry is this very package: beside it the library keeps the sha256 of the file that it came from."""
-    try:
-        with open(f"{entry}.lock", "rb") as handle:
-            digest = handle.read()[len(_REVISION) :]
-    except OSError:
-        return False
-    return digest == bytes(record.sha256 or b"") and os.path.isfile(os.path.join(entry, "info", "index.json"))
+    """Whether the cache's entry is this very package, by its sha256 or, where only that is known, its md5. Without a hash nothing is."""
+    sha256, md5 = digests_of(entry)
+    same = sha256 == bytes(record.sha256) if record.sha256 is not None else record.md5 is not None and md5 == bytes(record.md5)
+    return same and os.path.isfile(os.path.join(entry, "info", "index.json"))
+
+
+def digests_of(entry: str) -> t.Tuple[bytes, bytes]:
+    """(sha256, md5) of the file that the entry came from, empty where unknown.
+
+    The library keeps the former beside the entry. The latter is our own, and counts only for the entry that has that sha256.
+    """
+    found = []
+    for suffix in ("lock", "md5"):
+        try:
+            with open(f"{entry}.{suffix}", "rb") as handle:
+                found.append(handle.read())
+        except OSError:
+            found.append(b"")
+    sha256 = found[0][len(_REVISION) :]
+    return sha256, found[1][:16] if sha256 and found[1][16:] == sha256 else b""
 
 
 def check_local_file(path: str, record: t.Any) -> None:
     """Hash a package that lies in a directory before anything reads it: rattler checks what it downloads, but not ``file://``."""
-    digest = hashlib.sha256()
+    digests = {"sha256": hashlib.sha256(), "md5": hashlib.new("md5", usedforsecurity=False)}
     with open(path, "rb") as handle:
         for block in iter(lambda: handle.read(1 << 20), b""):
-            digest.update(block)
-    if record.sha256 is not None and digest.hexdigest() != bytes(record.sha256).hex():
-        raise HashMismatch(f"{path} has the sha256 {digest.hexdigest()}, but its channel says {bytes(record.sha256).hex()}")
+            for digest in digests.values():
+                digest.update(block)
+    compare(path, record, tuple(digest.digest() for digest in digests.values()))
 
 
-async def unpack(library: t.Any, client: t.Any, record: t.Any, place: str) -> None:
-    """Put the package's contents into ``place``, which does not exist. Raises HashMismatch, or what the library raises."""
+def compare(place: str, record: t.Any, digests: t.Sequence[bytes]) -> None:
+    """digests: sha256 and md5 of the file. Raises HashMismatch for one that the record names and that differs."""
+    for name, found in zip(("sha256", "md5"), digests):
+        wanted = getattr(record, name)
+        if wanted is not None and bytes(found) != bytes(wanted):
+            says = "the lock" if isinstance(record, Locked) else "its channel"
+            raise HashMismatch(f"{place} has the {name} {bytes(found).hex()}, but {says} says {bytes(wanted).hex()}")
+
+
+async def unpack(library: t.Any, client: t.Any, record: t.Any, place: str) -> t.Tuple[bytes, bytes]:
+    """Put the package's contents into ``place``, which does not exist. Returns its file's sha256 and md5.
+
+    Raises HashMismatch, or what the library raises.
+    """
     url = str(record.url)
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "file":
@@ -145,12 +189,8 @@ async def unpack(library: t.Any, client: t.Any, record: t.Any, place: str) -> No
     else:
         expected = bytes(record.sha256) if record.sha256 is not None else None
         digests = await library.package_streaming.download_and_extract(client, url, pathlib.Path(place), expected)
-    for name, found in zip(("sha256", "md5"), digests):
-        wanted = getattr(record, name)
-        if wanted is not None and bytes(found) != bytes(wanted):
-            raise HashMismatch(f"{url} has the {name} {bytes(found).hex()}, but its channel says {bytes(wanted).hex()}")
-        if wanted is not None:
-            return
+    compare(url, record, digests)
+    return bytes(digests[0]), bytes(digests[1])
 
 
 async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
@@ -160,22 +200,28 @@ async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
     place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
     while True:
         try:
-            await unpack(library, client, record, place)
+            digests = await unpack(library, client, record, place)
             break
         except Exception as error:
-            if attempt == ATTEMPTS or isinstance(error, (HashMismatch, OSError)) or _FINAL.search(str(error)):
+            if isinstance(error, (HashMismatch, OSError)):
                 raise
+            if attempt == ATTEMPTS or _FINAL.search(str(error)):
+                # The library does not always say what it was that failed.
+                raise NotFetched(f"{record.url}: {error}") from None
             attempt += 1
             place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
             await asyncio.sleep(1)
-    if os.path.lexists(f"{entry}.lock"):
-        os.unlink(f"{entry}.lock")
+    for suffix in ("lock", "md5"):
+        if os.path.lexists(f"{entry}.{suffix}"):
+            os.unlink(f"{entry}.{suffix}")
     if os.path.lexists(entry):
         # Not ours to remove where it is root's; whoever takes the cache back does.
         os.rename(entry, os.path.join(directory, f".{name}.{os.getpid()}.old"))
     os.rename(place, entry)
+    with open(f"{entry}.md5", "xb") as handle:
+        handle.write(digests[1] + digests[0])
     with open(f"{entry}.lock", "xb") as handle:
-        handle.write(_REVISION + bytes(record.sha256 or b""))
+        handle.write(_REVISION + digests[0])
 
 
 async def populate(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], records: t.Sequence[t.Any], emit: Emit) -> None:
@@ -198,6 +244,10 @@ async def populate(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], r
             emit({"progress": f"download {done}/{len(missing)}"})
 
     await asyncio.gather(*(one(record, entry) for record, entry in missing))
+    for record in records:
+        # From here on each has the hash by which the cache knows it.
+        if record.sha256 is None:
+            record.sha256 = digests_of(os.path.join(packages, entry_name(record)))[0]
 
 
 async def fetch(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Any]:
@@ -216,6 +266,25 @@ async def fetch(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit
     )
     await populate(library, client, request, records, emit)
     return list(records)
+
+
+async def fetch_locked(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Any]:
+    """Fill the package cache with what the lock names. Returns the records, made from what the packages say of themselves."""
+    packages = [Locked(row) for row in request["locked"]]
+    emit({"progress": f"take {len(packages)} packages from the lock"})
+    await populate(library, client, request, packages, emit)
+    return [record_of(library, os.path.join(request["cache"], "pkgs", each.stem), each) for each in packages]
+
+
+def record_of(library: t.Any, entry: str, package: Locked) -> t.Any:
+    """Raises UnsafePackage for one that is another package than its file's name says: the cache would take it for that one."""
+    index = pathlib.Path(entry, "info", "index.json")
+    sha256, md5 = digests_of(entry)
+    inner = library.PackageRecord.from_index_json(index, None, sha256.hex(), md5.hex() or None)
+    record = library.RepoDataRecord(inner, package.file, package.url, package.channel)
+    if entry_name(record) != package.stem:
+        raise UnsafePackage(f"{package.url} holds the package {entry_name(record)}")
+    return record
 
 
 def check_paths(entry: str, name: str) -> None:
@@ -302,7 +371,7 @@ async def work(library: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.Dic
     client = make_client(library)
     records = load(library, request["records"], request["work"])
     if "fetch" in request["steps"]:
-        records = await fetch(library, client, request, emit)
+        records = await (fetch_locked if request["locked"] else fetch)(library, client, request, emit)
     if "link" in request["steps"]:
         await link(library, client, request, records, emit)
     return {

@@ -30,7 +30,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "channel_unreachable",
         "See whether this host reaches the channel, or set channels to a mirror; with offline: true it must be cached or a directory.",
-        r"client error|dns error|tcp connect|timed out|certificate|error sending request|Connection|HTTP status|no usable repodata cache",
+        r"client error|dns error|tcp connect|timed out|certificate|error sending request|Request failed|Connection|HTTP status|no usable repodata cache",
     ),
 )
 _KINDS: dict[str, tuple[str, str]] = {
@@ -41,6 +41,18 @@ _KINDS: dict[str, tuple[str, str]] = {
     "SolverError": ("unsatisfiable", "Loosen or correct python_version, packages or channels."),
     "InvalidMatchSpecError": ("invalid_option", "Correct that spec in packages, python_version or file."),
     "InvalidChannelError": ("invalid_option", "Correct the option channels."),
+}
+# Where a lock names the packages, no channel is asked and none can be set.
+_OF_LOCKS: dict[str, tuple[str, str]] = {
+    "hash_mismatch": (
+        "A package is not the one that was locked",
+        "Find out who changed the file; where that is right, lock anew. A file that is still right elsewhere can be named by its address there.",
+    ),
+    "channel_unreachable": (
+        "A package of the lock cannot be had",
+        "See whether this host reaches that address and may read it (credentials: the option channels); or lock with a mirror's addresses.",
+    ),
+    "unsafe_package": ("A package of the lock is refused", _LEAVE_OUT),
 }
 _SUBJECTS = {
     "unsatisfiable": "No set of packages fulfils what is wanted",
@@ -56,9 +68,14 @@ _SUBJECTS = {
 def classify(kind: str, message: str, request: CreateRequest) -> WorkerError:
     """The error for an exception of the type ``kind`` with that message."""
     code, remedy = _KINDS.get(kind) or next(((code, remedy) for code, remedy, pattern in _ROWS if re.search(pattern, message)), ("create_failed", _LOOK))
+    subject = _SUBJECTS.get(code, "Creating the environment failed")
+    if request.locked:
+        if code == "create_failed" and re.search(r"No such file|os error 2\b", message):
+            code = "channel_unreachable"
+        subject, remedy = _OF_LOCKS.get(code, (subject, remedy))
     # The solver draws a tree; the others only break their lines.
     words = strip_credentials(message.strip() if kind == "SolverError" else " ".join(message.split()))
-    return WorkerError(code, f"{_SUBJECTS.get(code, 'Creating the environment failed')}: {words.rstrip('.')}.", remedy, **_details(request))
+    return WorkerError(code, f"{subject}: {words.rstrip('.')}.", remedy, **_details(request))
 
 
 def _details(request: CreateRequest) -> dict[str, t.Any]:

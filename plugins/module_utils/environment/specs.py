@@ -84,16 +84,21 @@ def check_channels(channels: t.Sequence[str], allow_anaconda: bool) -> tuple[str
     return tuple(found) or (DEFAULT_CHANNEL,)
 
 
+def refuse_anaconda(option: str, channel: str, allow_anaconda: bool) -> None:
+    """Raise WorkerError ``channel_refused`` for a channel of Anaconda, Inc., or the address of a package in one, unless that is allowed."""
+    if _is_anaconda(channel) and not allow_anaconda:
+        raise WorkerError(
+            "channel_refused",
+            f"Option '{option}' names {strip_credentials(channel)!r}, a channel of Anaconda, Inc., whose terms ask most organisations for a licence.",
+            "Use conda-forge; or, with a licence, set allow_anaconda_defaults: true.",
+        )
+
+
 def _expand(channel: str, allow_anaconda: bool) -> tuple[str, ...]:
     if channel == "nodefaults":
         return ()
     if _is_anaconda(channel):
-        if not allow_anaconda:
-            raise WorkerError(
-                "channel_refused",
-                f"Option 'channels' names {strip_credentials(channel)!r}, a channel of Anaconda, Inc., whose terms ask most organisations for a licence.",
-                "Use conda-forge; or, with a licence, set allow_anaconda_defaults: true.",
-            )
+        refuse_anaconda("channels", channel, allow_anaconda)
         return _ANACONDA_ADDRESSES if channel == "defaults" else (channel,)
     if channel.startswith("/"):
         return (f"file://{urllib.parse.quote(channel.rstrip('/'))}",)
@@ -156,3 +161,31 @@ def python_spec(version: str) -> str:
     if re.match(r"^\d", version):
         return f"python {version}" if version.endswith("*") else f"python =={version}"
     return f"python {version}"
+
+
+def is_version(version: str, wanted: str) -> bool:
+    """Whether the version of a Python fulfils what ``python_version`` may be: ``3.10``, ``3.10.14``, ``>=3.10,<3.12``."""
+    if re.match(r"^\d", wanted):
+        return _compare(version, "=", wanted)
+    comparisons = re.findall(r"([<>=!~]=?)\s*(\d+(?:\.\d+|\.\*)*)", wanted)
+    return all(_compare(version, operator, number) for operator, number in comparisons)
+
+
+def _compare(version: str, operator: str, number: str) -> bool:
+    found, wanted = _release(version), _release(number)
+    begins = found[: len(wanted)] == wanted
+    if operator in ("=", "==", "!=", "!"):
+        same = begins if operator == "=" or number.endswith("*") else _padded(found) == _padded(wanted)
+        return same is not operator.startswith("!")
+    if operator in ("~=", "~"):
+        return _padded(found) >= _padded(wanted) and found[: len(wanted) - 1] == wanted[:-1]
+    before, after = _padded(found), _padded(wanted)
+    return {"<": before < after, "<=": before <= after, ">": before > after, ">=": before >= after}[operator]
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for digits in re.findall(r"\d+", re.sub(r"[^0-9.].*$", "", version)))
+
+
+def _padded(release: tuple[int, ...]) -> tuple[int, ...]:
+    return (*release, 0, 0, 0)[:3]

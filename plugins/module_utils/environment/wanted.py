@@ -13,10 +13,11 @@ from ..errors import OptionError, WorkerError
 from ..files import read_text
 from ..layout import Layout
 from .content import Content, this_platform
-from .environment_file import EnvironmentFile, parse_environment_file
+from .environment_file import EnvironmentFile
+from .inputs import parse_input
 from .place import Place, is_name
 from .requirements import Reader, Requirements, Tree, parse_requirements, read_requirements
-from .specs import check_channels, check_packages, check_python_version
+from .specs import check_channels, check_packages, check_python_version, is_version, refuse_anaconda
 
 Options = t.Mapping[str, t.Any]
 
@@ -45,8 +46,12 @@ def wanted_content(options: Options, check: bool) -> Content:
     """What. check: the texts in ``planned_files`` stand in for files that do not exist yet. Raises WorkerError."""
     planned = options.get("planned_files") or {}
     read = _reader(planned if check else {})
-    listed = _environment_file(options, read)
+    platform = this_platform()
+    listed = _environment_file(options, read, platform)
     python_version = check_python_version(options.get("python_version"))
+    if listed.locked:
+        _check_lock(listed, options, python_version)
+        python_version = None
     packages = check_packages([*(options.get("packages") or []), *listed.packages])
     pip = parse_requirements(options.get("pip") or [], None, Tree(read, None, lenient=check), "the option pip")
     if options.get("file"):
@@ -67,9 +72,13 @@ def wanted_content(options: Options, check: bool) -> Content:
         pip=pip,
         variables=listed.variables,
         installer=options["installer"],
-        platform=this_platform(),
+        platform=platform,
+        locked=listed.locked,
     )
-    if not content.conda_specs("uv"):
+    if content.locked and content.wants_pip and not content.has_python:
+        problem = "it locks no Python, but Python packages are to be installed"
+        raise OptionError("file", options["file"], problem, "Lock a Python, too; or leave requirements and pip empty.")
+    if not content.locked and not content.conda_specs("uv"):
         raise WorkerError(
             "empty_environment",
             "Nothing is to be installed: python_version, packages, file, requirements and pip are all empty.",
@@ -95,7 +104,21 @@ def tree_of(path: str, options: Options) -> str:
     return os.path.join(releases, below[0]) if len(below) > 1 and below[0] != os.pardir else os.path.dirname(os.path.normpath(path))
 
 
-def _environment_file(options: Options, read: Reader) -> EnvironmentFile:
+def _check_lock(listed: EnvironmentFile, options: Options, python_version: t.Optional[str]) -> None:
+    """A lock decides alone: what says something else beside it is refused. Raises OptionError, or WorkerError ``channel_refused``."""
+    for package in listed.locked:
+        refuse_anaconda("file", package.address, bool(options.get("allow_anaconda_defaults")))
+    if options.get("packages"):
+        problem = f"{options['file']} is a lock, which says alone which conda packages there are"
+        raise OptionError("packages", options["packages"], problem, "Lock with these packages, or leave packages empty.")
+    python = next((package.version for package in listed.locked if package.name == "python"), None)
+    if python_version is not None and (python is None or not is_version(python, python_version)):
+        problem = f"{options['file']} is a lock, which has {'no Python' if python is None else f'Python {python}'}"
+        remedy = 'Leave python_version empty ("")' if python is None else f'Set python_version: "{".".join(python.split(".")[:2])}", or leave it empty ("")'
+        raise OptionError("python_version", python_version, problem, f"{remedy}: the lock decides.")
+
+
+def _environment_file(options: Options, read: Reader, platform: str) -> EnvironmentFile:
     path = options.get("file")
     if not path:
         return EnvironmentFile((), (), (), ())
@@ -105,7 +128,7 @@ def _environment_file(options: Options, read: Reader) -> EnvironmentFile:
     text = read(place)
     if text is None:
         raise OptionError("file", path, "there is no such file on the host", "Copy it there first, or name another one.")
-    return parse_environment_file(text, path)
+    return parse_input(text, path, platform)
 
 
 def _absolute(option: str, path: str) -> str:
