@@ -16,7 +16,7 @@ import typing as t
 
 from ..errors import WorkerError
 from .locked import LockedPackage
-from .specs import spec_name, strip_credentials
+from .specs import for_message, spec_name, strip_credentials
 
 _KEY = re.compile(r"^(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)\s*:(?:\s+(?P<value>.*))?$")
 _IGNORED_KEYS = {"name", "prefix"}
@@ -197,6 +197,5 @@ def _variables(head: _Row, value: str, body: t.Sequence[_Row], path: str) -> lis
 
 
 def _broken(path: str, row: _Row, problem: str) -> WorkerError:
-    words = strip_credentials(row.text)[:80]
     remedy = "Write it as in the documentation of the option 'file'."
-    return WorkerError("broken_file", f"{path}, line {row.number} ({words!r}) {problem}.", remedy, path=path, line=row.number)
+    return WorkerError("broken_file", f"{path}, line {row.number}{for_message(row.text)} {problem}.", remedy, path=path, line=row.number)

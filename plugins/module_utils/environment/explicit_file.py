@@ -10,7 +10,7 @@ import typing as t
 
 from ..errors import WorkerError
 from .locked import LockedPackage, hexadecimal, is_for, package_url
-from .specs import strip_credentials
+from .specs import for_message
 
 MARK = "@EXPLICIT"
 
@@ -60,10 +60,8 @@ def _package(line: str, begun: bool) -> LockedPackage:
 
 
 def _broken(path: str, number: int, line: str, problem: str) -> WorkerError:
-    # An address that is broken may hide its credentials from us.
-    words = "" if "@" in strip_credentials(line) and line != MARK else f" ({strip_credentials(line)[:120]!r})"
     remedy = "Correct that line, or write the list anew: conda list --explicit --sha256"
-    return WorkerError("broken_file", f"{path}, line {number}{words} {problem}.", remedy, path=path, line=number)
+    return WorkerError("broken_file", f"{path}, line {number}{for_message(line, 120)} {problem}.", remedy, path=path, line=number)
 
 
 def _wrong_platform(path: str, number: int, package: LockedPackage, platform: t.Optional[str]) -> WorkerError:

@@ -20,10 +20,11 @@ from .activation import base_activation
 from .build import Means, build, remove_prefix
 from .content import Content
 from .content import fingerprint as fingerprint_of
+from .foreign import what_is
 from .leftovers import end_orphans
 from .place import Place
 from .plan import Plan, plan_absent, plan_present
-from .prefixes import find
+from .prefixes import find, is_our_link
 from .record import Found, look
 
 # Every key that the module returns, before any work.
@@ -61,7 +62,7 @@ def present(wanted: Wanted, actions: Actions, check: bool, begin: Begin) -> dict
     fingerprint = fingerprint_of(content)
     link_path = place.link if wanted.link else None
     plan = plan_present(place, fingerprint, find(place), recreate, wanted.serving)
-    _check_link(link_path)
+    _check_link(place, link_path)
     linked = link_path is None or _target(link_path) == os.path.basename(plan.path)
     if not plan.create and linked:
         return _result(place, plan, fingerprint, content, plan.found, link_path)
@@ -121,7 +122,7 @@ def absent(place: Place, lock_timeout: float, actions: Actions, check: bool, pro
 
 def _doomed(place: Place) -> list[Found]:
     doomed = plan_absent(find(place))
-    _check_link(place.link)
+    _check_link(place, place.link)
     for each in doomed:
         users = users_of(each.path)
         if users:
@@ -186,9 +187,16 @@ def _is_link(path: t.Optional[str]) -> bool:
     return path is not None and os.path.islink(path)
 
 
-def _check_link(link: t.Optional[str]) -> None:
-    if link is not None and os.path.lexists(link) and not os.path.islink(link):
-        raise WorkerError("foreign_prefix", f"{link} is where the link of this environment belongs, but it is no link.", f"Move it away: mv {link} {link}.old")
+def _check_link(place: Place, link: t.Optional[str]) -> None:
+    """Raises WorkerError ``foreign_prefix`` for what has the environment's name and is not our link: it is neither replaced nor removed."""
+    if link is None or not os.path.lexists(link) or is_our_link(place):
+        return
+    raise WorkerError(
+        "foreign_prefix",
+        f"{link} is {what_is(link)}; where the link of this environment belongs there must be nothing else.",
+        f"Choose another name; or, where nobody uses it any more, move it away: mv {link} {link}.old",
+        prefix=link,
+    )
 
 
 def _target(link: str) -> t.Optional[str]:

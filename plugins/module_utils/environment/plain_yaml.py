@@ -103,6 +103,8 @@ class _Reader:
         while self.here is not None and self.here.indent == indent and self.here.is_item:
             line = self._here()
             rest = line.text[1:].lstrip()
+            if rest == "-" or rest.startswith("- "):
+                raise NotPlain(line.number, "is a list in a list, which is not read here")
             inner = _Line(line.number, indent + len(line.text) - len(rest), rest)
             if _KEY.match(rest):
                 self.lines[self.position] = inner

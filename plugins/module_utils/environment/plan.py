@@ -84,7 +84,7 @@ def _refuse_foreign(found: Found) -> None:
     if found.state == "foreign":
         raise WorkerError(
             "foreign_prefix",
-            f"{found.path} is not empty and was not made by this module: it has neither our record nor our mark.",
-            f"Move it away (mv {found.path} {found.path}.old), or choose another name or prefix.",
+            f"{found.path} is {found.what or 'not empty'}, and was not made by this module: it has neither our record nor our mark.",
+            f"Choose another name or prefix; or, where nobody uses it any more, move it away: mv {found.path} {found.path}.old",
             prefix=found.path,
         )

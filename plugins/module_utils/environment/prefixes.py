@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import typing as t
 
 from .place import Place
 from .record import Found, look
 
 
-def find(place: Place) -> list[Found]:
+def is_our_link(place: Place) -> bool:
+    """Whether what has the environment's name is the link to one of its builds, there or not."""
+    if place.link is None or not os.path.islink(place.link):
+        return False
+    directory, name = os.path.split(os.readlink(place.link))
+    return place.parse(name) is not None and directory in ("", place.envs)
+
+
+def find(place: Place, reader: t.Callable[[str, int], Found] = look) -> list[Found]:
     """Every prefix of the place: the exact one (also when absent), or all builds of the name that exist."""
     if place.prefix is not None:
-        return [look(place.prefix)]
+        return [reader(place.prefix, 0)]
     found: list[Found] = []
     with contextlib.suppress(FileNotFoundError):
         for entry in sorted(os.listdir(place.envs)):
@@ -25,5 +34,5 @@ def find(place: Place) -> list[Found]:
             parsed = place.parse(bare)
             path = os.path.join(place.envs, bare)
             if parsed is not None and all(each.path != path for each in found):
-                found.append(look(path, parsed[1]))
+                found.append(reader(path, parsed[1]))
     return found

@@ -203,9 +203,9 @@ async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
             digests = await unpack(library, client, record, place)
             break
         except Exception as error:
-            if isinstance(error, (HashMismatch, OSError)):
+            if isinstance(error, HashMismatch) or getattr(error, "errno", None) is not None:
                 raise
-            if attempt == ATTEMPTS or _FINAL.search(str(error)):
+            if attempt == ATTEMPTS or isinstance(error, OSError) or _FINAL.search(str(error)):
                 # The library does not always say what it was that failed.
                 raise NotFetched(f"{record.url}: {error}") from None
             attempt += 1

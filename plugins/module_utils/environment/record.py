@@ -13,6 +13,7 @@ import typing as t
 
 from ..errors import WorkerError
 from ..files import read_json, write_json
+from .foreign import what_is
 from .place import building_mark, record_path
 
 RECORD_VERSION = 1
@@ -33,7 +34,7 @@ class Found:
     """One prefix on disk.
 
     state: ``absent`` (or an empty directory), ``complete`` (record is set), ``partial`` (ours, killed while it was
-    built or removed) or ``foreign``. build: 0 for an exact prefix without a record.
+    built or removed) or ``foreign`` (what: in words). build: 0 for an exact prefix without a record.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Found:
     build: int = 0
     record: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     drift: tuple[dict[str, str], ...] = ()
+    what: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -52,15 +54,18 @@ def look(path: str, build: int = 0) -> Found:
     if os.path.lexists(building_mark(path)):
         # Whatever is in there: downloaded code may have written a record, or a link to another one's.
         return Found(path, "partial", build)
+    if os.path.islink(path):
+        # A prefix of ours is a directory: who follows a link may find, or remove, what is another's.
+        return Found(path, "foreign", build, what=what_is(path))
     record = read_record(path)
     if record is not None:
         return Found(path, "complete", int(record["build"]), record, tuple(drift(record, list_prefix(path, record.get("site_packages")))))
     try:
-        return Found(path, "foreign" if os.listdir(path) else "absent", build)
+        return Found(path, "foreign", build, what=what_is(path)) if os.listdir(path) else Found(path, "absent", build)
     except FileNotFoundError:
         return Found(path, "absent", build)
     except NotADirectoryError:
-        return Found(path, "foreign", build)
+        return Found(path, "foreign", build, what=what_is(path))
 
 
 def read_record(path: str) -> t.Optional[dict[str, t.Any]]:
@@ -115,6 +120,12 @@ def pip_packages(before: t.Sequence[str], after: t.Sequence[str]) -> list[dict[s
 def normal_name(name: str) -> str:
     """The name of a Python package as indexes compare it: ``typing-extensions`` for ``Typing_Extensions``."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def parse_meta(name: str) -> t.Optional[dict[str, str]]:
+    """Name, version and build of a package from the name of its record, or None."""
+    parts = _META.match(name)
+    return parts.groupdict() if parts else None
 
 
 def python_directory(conda_listing: t.Sequence[str]) -> t.Optional[str]:

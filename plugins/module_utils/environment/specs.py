@@ -40,6 +40,12 @@ def strip_credentials(text: str) -> str:
     return _TOKEN.sub(r"\g<host>", _USER_INFO.sub(r"\g<scheme>", text))
 
 
+def for_message(line: str, longest: int = 80) -> str:
+    """The line in quotes and brackets, without credentials; empty where an address in it is too broken to tell what are some."""
+    bare = strip_credentials(line)
+    return "" if "@" in bare and "://" in bare else f" ({bare[:longest]!r})"
+
+
 def split_address(address: str) -> t.Optional[urllib.parse.SplitResult]:
     """The parts of an address, or None for one that is none (``https://[x``)."""
     try:
