@@ -52,11 +52,14 @@ class ActionModule(ActionBase):
         if source is not None:
             found = inspect_source(str(source), str(requirements_file), list(ignore or []), extra_files=list(extra_files))
             findings += found.findings()
+            if found.lock is not None and environment is not None:
+                findings += preflight.lock_findings(environment, *found.lock)
             asks_pip = found.requirements is not None or (environment or {}).get("pip")
             wanted["needs_own_index"] = bool(asks_pip) and not (environment or {}).get("index_url")
         if environment is not None:
             wanted["environment_name"] = environment.get("name")
-            wanted["channels"] = preflight.askable_channels(environment)
+            # Where a lock names the packages no channel is asked for any.
+            wanted["channels"] = preflight.askable_channels(environment) if source is None or found.lock is None else []
         for name in ("user", "bind_to_unit"):
             wanted[name] = (settings or {}).get(name)
         addresses = [strip_credentials(str(each)) for each in given.get("addresses") or [] if each]

@@ -12,6 +12,7 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.redact import redact
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.options import ARGUMENTS, EMPTY, REQUIRED_IF
@@ -69,7 +70,8 @@ class ActionModule(ActionBase):
             path = result["release"]["path"]
             result.update(
                 requirements=os.path.join(path, inspection.requirements) if inspection.requirements else None,
-                requirement_files={os.path.join(path, name): text for name, text in inspection.requirement_files.items()},
+                # For check mode, which needs no credentials, and for whoever reads this result.
+                requirement_files={os.path.join(path, name): strip_credentials(text) for name, text in inspection.requirement_files.items()},
                 extra_files={given: os.path.join(path, name) for given, name in inspection.extra_files.items()},
                 warnings=[*result.get("warnings", []), *inspection.warnings],
             )

@@ -64,10 +64,12 @@ options:
       - Version of Python as a string in quotes, because YAML reads C(3.10) as the number 3.1.
       - V("3.10") means any 3.10; V("3.10.14") means that one; comparisons such as V(">=3.10,<3.12") are possible.
       - Without it, Python comes along where O(packages) names it or Python packages are to be installed.
+      - Where O(file) is a lock, the lock decides; a version beside it must be the one that it has, or empty.
     type: str
   packages:
     description:
       - Conda packages, such as V(numpy), V(numpy=1.26), or V(numpy >=1.26,<2).
+      - Refused where O(file) is a lock.
     type: list
     elements: str
     default: []
@@ -77,6 +79,7 @@ options:
       - The default is those of O(file), else V(conda-forge).
       - An address may carry credentials (C(https://user:password@host/channel), C(https://host/t/token/channel)); they are not
         written into the environment.
+      - Where O(file) is a lock, no channel is asked, and this only gives credentials for the hosts that the lock names.
     type: list
     elements: str
   allow_anaconda_defaults:
@@ -86,8 +89,17 @@ options:
     default: false
   file:
     description:
-      - An C(environment.yml) on the host, with C(channels), C(dependencies) (strings, and a C(pip:) section), and C(variables).
-      - Its C(name) and C(prefix) do not count. Lock files (C(@EXPLICIT), conda-lock) are refused with the code C(unsupported_file).
+      - A file on the host that describes the environment. Which of the three kinds it is, its contents tell.
+      - An C(environment.yml), with C(channels), C(dependencies) (a list of strings, and a C(pip:) section), and C(variables). Its C(name)
+        and C(prefix) do not count. What the conda family would take for an empty environment, or is more YAML than such files need, is
+        refused with its line.
+      - An C(@EXPLICIT) list, as C(conda list --explicit --sha256) writes it, of addresses (C(http), C(https), C(file), or absolute paths).
+      - A C(conda-lock.yml) of version 1, as C(conda-lock) writes it, or the same as JSON. The packages of the category C(main) for the
+        host's platform are taken. Python packages in it are installed by O(installer), with their hashes; those of the Python Package
+        Index by name and version from the indexes that are configured, others from their address.
+      - Of the two kinds of lock exactly these packages are installed, and nothing is solved. Each is checked against its sha256, or its
+        md5 where there is no other; one without any hash is installed with a warning that names it. Credentials in addresses are used,
+        and recorded nowhere. A package for another platform is refused with the code C(wrong_platform).
     type: path
   requirements:
     description:
@@ -211,6 +223,18 @@ EXAMPLES = r"""
       - https://conda.example.com/forge
     index_url: https://pypi.example.com/simple
     offline: true
+
+- name: Build exactly what was locked on another machine, with more Python packages
+  ew_ai.worker.conda_env:
+    name: ew_ai_worker
+    file: /srv/worker/conda-lock.yml
+    requirements: [/srv/worker/requirements.txt]
+
+- name: Build exactly what an explicit list names, from a channel that wants a login
+  ew_ai.worker.conda_env:
+    name: ew_ai_worker
+    file: /srv/worker/explicit.txt
+    channels: ["https://reader:{{ conda_password }}@conda.example.com/forge"]
 
 - name: Build another one of the same contents beside it
   ew_ai.worker.conda_env:

@@ -43,8 +43,9 @@ options:
     default: requirements.txt
   extra_files:
     description:
-      - Other files that the environment is built from, from the worker directory. Those that end with C(.yml) or C(.yaml) are environment
-        files, all others constraint files. What they include, and the local packages that they name, must be in the worker directory.
+      - Other files that the environment is built from, from the worker directory. Those that end with C(.yml), C(.yaml), or C(.json), and
+        C(@EXPLICIT) lists of any name, are environment files, all others constraint files.
+      - What they include, and the local packages that they name, must be in the worker directory.
     type: list
     elements: str
     default: []
@@ -137,7 +138,7 @@ requirements:
   type: str
   returned: always
 requirement_files:
-  description: The text of the requirements file, of O(extra_files), and of all that they include, by path on the host.
+  description: The text of the requirements file, of O(extra_files), and of all that they include, by path on the host, without credentials.
   type: dict
   returned: always
 extra_files:

@@ -20,9 +20,10 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import choose_backend
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.environment_file import EnvironmentFile
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import local_path
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_channels, check_packages, check_python_version, strip_credentials
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content, wanted_place
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import check_lock, wanted_content, wanted_place
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.health import options as health
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.toolchain_pip import refuse_blanks
@@ -101,6 +102,17 @@ def environment_findings(settings: Options) -> list[Finding]:
         *((lambda each=each: refuse_blanks(each, _list(params[each]))) for each in ("index_url", "extra_index_urls", "find_links")),
     ]
     return [_finding(error, names) for error in map(_error_of, judges) if error is not None]
+
+
+def lock_findings(settings: Options, given: str, lock: EnvironmentFile) -> list[Finding]:
+    """What conda_env would refuse of these options beside the lock, which is the environment file of that name."""
+    params, findings = _validated(conda_env_spec(), {**settings, "root": _PLACE["root"]}, "the environment")
+    if findings or _error_of(lambda: check_python_version(params["python_version"])) is not None:
+        # Told already.
+        return []
+    names = {name: _CONDA_ENV.get(name, f"worker_{name}") for name in params}
+    error = _error_of(lambda: check_lock(lock, {**params, "file": given}, check_python_version(params["python_version"])))
+    return [_finding(error, names)] if error is not None else []
 
 
 def _judge_requirement(line: str, params: Options) -> None:

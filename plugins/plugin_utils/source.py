@@ -10,7 +10,8 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.environment_file import parse_environment_file
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.environment_file import EnvironmentFile
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.inputs import ENVIRONMENT, kind_of, parse_input
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import Tree, parse_requirements, read_requirements
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import FILE, LINK, Entry, scan, target_path
@@ -28,7 +29,8 @@ class Inspection:
     directory: the worker directory on the controller, absolute. layout: ``flat``, ``nested``, or empty where it is neither.
     failures: every reason why it cannot be deployed; with any, the other fields may be incomplete.
     requirements: path of the requirements file, or None. extra_files: {path as it was given: path} of the other files that the
-    environment is built from. requirement_files: {path: text} of all of them and what they include.
+    environment is built from. requirement_files: {path: text} of all of them and what they include. lock: the environment file,
+    where it is one that locks packages, behind its path as it was given.
     """
 
     directory: str
@@ -39,6 +41,7 @@ class Inspection:
     requirements: t.Optional[str] = None
     requirement_files: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     extra_files: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    lock: t.Optional[tuple[str, EnvironmentFile]] = None
 
     @property
     def files(self) -> int:
@@ -62,7 +65,8 @@ def inspect_source(
 
     ignore: patterns beside the default ones and those of ``.workerignore``. scratch: where archives and repositories are unpacked,
     by default the temporary directory of this run of Ansible, which removes it at its end. extra_files: paths below the worker
-    directory of environment files (``.yml``, ``.yaml``) and constraint files.
+    directory of environment files
+    (``.yml``, ``.yaml``, ``.json``, and locks of any name) and constraint files.
     """
     try:
         origin = find_origin(source, scratch or default_scratch())
@@ -111,6 +115,7 @@ def _judge(directory: str, entries: list[Entry], problems: list[WorkerError], re
         prefix + name if name in files.texts else None,
         {prefix + path: text for path, text in files.texts.items()},
         {given: prefix + path for given, path in extra.items()},
+        files.lock,
     )
 
 
@@ -122,6 +127,7 @@ class _Files:
         self.content = content
         self.failures = failures
         self.texts: dict[str, str] = {}
+        self.lock: t.Optional[tuple[str, EnvironmentFile]] = None
         # Links are the content's matter: none leads out of it.
         self.tree = Tree(self._text, directory, real=lambda path: path, digest=self._digest, moves=True)
 
@@ -137,13 +143,21 @@ class _Files:
         elif self.content.find(path) is None:
             remedy = "Create it, or correct its name; see that no pattern leaves it out."
             self.failures.append(WorkerError("file_missing", f"{full} does not exist (or is left out), but the environment is to be built from it.", remedy))
-        elif path.endswith((".yml", ".yaml")):
-            self._judge(lambda: self._read_environment_file(full))
+        elif path.endswith((".yml", ".yaml", ".json")) or self._is_lock(path):
+            self._judge(lambda: self._read_environment_file(given, full))
         else:
             self.read(path)
 
-    def _read_environment_file(self, path: str) -> None:
-        listed = parse_environment_file(self._text(path) or "", path)
+    def _is_lock(self, path: str) -> bool:
+        try:
+            return kind_of(self.content.text(path) or "") != ENVIRONMENT
+        except WorkerError:
+            return False
+
+    def _read_environment_file(self, given: str, path: str) -> None:
+        listed = parse_input(self._text(path) or "", path, None)
+        if listed.locked:
+            self.lock = (given, listed)
         parse_requirements(listed.pip, os.path.dirname(path), self.tree, path)
 
     def _judge(self, read: t.Callable[[], object]) -> None:

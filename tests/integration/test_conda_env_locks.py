@@ -6,59 +6,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
-import typing as t
+import shutil
 
 import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.content import this_platform
 from tests.integration.conda_env_room import Result, Room, python_says
 from tests.integration.local_packages import local_channel, python_version, served, write_wheel
+from tests.integration.lock_files import WRONG, address, conda_lock, explicit, hashed, packages
+from tests.integration.module_driver import run_module
 from tests.shared import digest
 
-WRONG = {"sha256": "0" * 64, "md5": "0" * 32}
 LOGIN = "alice:wonderland-secret"
-
-
-def packages(*names: str) -> list[pathlib.Path]:
-    """The newest file of each package in the channel."""
-    files = [path for subdir in (this_platform(), "noarch") for path in sorted((local_channel() / subdir).glob("*.conda"))]
-    files += [path for subdir in (this_platform(), "noarch") for path in sorted((local_channel() / subdir).glob("*.tar.bz2"))]
-    found = {path.name.rsplit("-", 2)[0]: path for path in files}
-    return [found[name] for name in names]
-
-
-def hashed(kind: str, path: pathlib.Path) -> str:
-    return hashlib.new(kind, path.read_bytes()).hexdigest()
-
-
-def address(base: str, path: pathlib.Path) -> str:
-    return f"{base}/{path.parent.name}/{path.name}"
-
-
-def explicit(base: str, files: t.Sequence[pathlib.Path], kind: str, wrong: str = "") -> str:
-    """The list. kind: of the hashes, or empty. wrong: the name of the package whose hash is not right."""
-    lines = ["# platform: x", "@EXPLICIT"]
-    for path in files:
-        digits = WRONG[kind] if wrong and path.name.startswith(wrong) else hashed(kind, path) if kind else ""
-        lines.append(address(base, path) + ("#" if kind else "") + ("sha256:" if kind == "sha256" else "") + digits)
-    return "\n".join(lines) + "\n"
-
-
-def conda_lock(base: str, files: t.Sequence[pathlib.Path], pip: str = "") -> str:
-    """As conda-lock writes it. pip: further rows."""
-    text = "version: 1\nmetadata:\n  platforms:\n  - linux-64\npackage:\n"
-    for path in files:
-        name, version, _build = path.name.rsplit("-", 2)
-        text += (
-            f"- name: {name}\n  version: '{version}'\n  manager: conda\n  platform: {this_platform()}\n  dependencies: {{}}\n"
-            f"  url: {address(base, path)}\n  hash:\n    md5: {hashed('md5', path)}\n    sha256: {hashed('sha256', path)}\n"
-            "  category: main\n  optional: false\n"
-        )
-    return text + pip
 
 
 def names(result: Result) -> list[str]:
@@ -89,6 +51,8 @@ def test_an_explicit_list_is_installed_as_it_is(room: Room, scheme: str, kind: s
         elsewhere.write_text(explicit(base.replace(f"{LOGIN}@", ""), list(reversed(chosen)), kind))
         again = room.good(**{**options, "file": str(elsewhere)})
         assert (again["changed"], again["prefix"]) == (False, done["prefix"])
+    (told, *_more) = room.info()
+    assert (told["tool"], told["broken"], told["drift"]) == ("rattler", [], [])
     # What is in the cache is known by its hash, whichever the lock has.
     assert room.good(recreate=True, offline=True, **options)["build"] == 2
     for path in pathlib.Path(done["prefix"]).rglob("*"):
@@ -156,6 +120,16 @@ def test_a_conda_lock_file_with_python_and_hashed_requirements(room: Room) -> No
     assert done["packages"]["pip"] == [{"name": "ew-one", "version": "1.0"}, {"name": "ew-two", "version": "1.0"}]
     assert python_says(done, "import ew_one; print(ew_one.VERSION)") == "1.0"
     assert done["python_version"].startswith(python_version())
+    # Without our record it is an environment like any other.
+    copy = room.top / "copy"
+    shutil.copytree(done["prefix"], copy, symlinks=True)
+    (copy / "conda-meta/ew-worker-record").unlink()
+    (copy / f"lib/python{python_version()}/site-packages/ew_one.py").unlink()
+    (copy / "bin/python").unlink()
+    (told,) = run_module("conda_env_info", {"root": str(room.root), "prefix": str(copy)})["environments"]
+    assert (told["state"], told["python"]) == ("foreign", None)
+    assert {kind: [each["name"] for each in told["packages"][kind]] for kind in ("conda", "pip")} == {"conda": names(done), "pip": ["ew-one", "ew-two"]}
+    assert ["bin/python" in each["problem"] for each in told["broken"]] == [True]
     # Nobody serves any of it any more.
     assert room.good(**options)["changed"] is False
     assert room.good(**{**options, "python_version": None})["changed"] is False

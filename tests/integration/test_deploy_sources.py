@@ -18,7 +18,8 @@ import pytest
 
 from tests.figures import tell
 from tests.integration.deploy_driver import EXAMPLES, Place, Run, Worker
-from tests.integration.local_packages import write_wheel
+from tests.integration.local_packages import local_channel, write_wheel
+from tests.integration.lock_files import explicit, packages
 from tests.integration.test_deploy_failures import foreign_listener
 
 pytestmark = pytest.mark.slow
@@ -103,6 +104,26 @@ def test_environment_file_and_constraints_come_from_the_worker_directory(place: 
     else:
         missing = worker.run("deploy", worker_constraints=["gone.txt"])
         assert (missing.failure["code"], missing.changed) == ("file_missing", 0)
+
+
+def test_a_lock_in_the_worker_directory_decides(place: Place) -> None:
+    """The preflight tells what contradicts it; the channels of the inventory, which do not answer, are not asked."""
+    source = place.home / "locked"
+    source.mkdir()
+    (source / "main.py").write_text("")
+    (source / "explicit.txt").write_text(explicit(f"file://{local_channel()}", packages("python", "ew-lib"), "sha256"))
+    options = {"worker_environment_file": "explicit.txt", "worker_channels": ["http://127.0.0.1:9/channel"]}
+    worker = place.worker(source, worker_auto_start=False, **options)
+    refused = worker.run("deploy", worker_python_version="3.7")
+    assert (refused.failure["code"], refused.changed) == ("invalid_option", 0)
+    assert "worker_python_version" in refused.failure["msg"]
+    foretold = worker.run("deploy", check=True).ok()
+    real = worker.deploy()
+    assert (foretold.actions, foretold.stage_actions()) == (real.actions, real.stage_actions())
+    (generation,) = worker.state()["generations"]
+    environment = pathlib.Path(generation["environment"]["prefix"])
+    assert sorted(path.name.rsplit("-", 2)[0] for path in (environment / "conda-meta").glob("*.json")) == ["ew-lib", "python"]
+    assert worker.run("deploy", worker_python_version="").ok().changed == 0
 
 
 class Measured(t.NamedTuple):

@@ -50,7 +50,7 @@ def wanted_content(options: Options, check: bool) -> Content:
     listed = _environment_file(options, read, platform)
     python_version = check_python_version(options.get("python_version"))
     if listed.locked:
-        _check_lock(listed, options, python_version)
+        check_lock(listed, options, python_version)
         python_version = None
     packages = check_packages([*(options.get("packages") or []), *listed.packages])
     pip = parse_requirements(options.get("pip") or [], None, Tree(read, None, lenient=check), "the option pip")
@@ -104,17 +104,18 @@ def tree_of(path: str, options: Options) -> str:
     return os.path.join(releases, below[0]) if len(below) > 1 and below[0] != os.pardir else os.path.dirname(os.path.normpath(path))
 
 
-def _check_lock(listed: EnvironmentFile, options: Options, python_version: t.Optional[str]) -> None:
+def check_lock(listed: EnvironmentFile, options: Options, python_version: t.Optional[str]) -> None:
     """A lock decides alone: what says something else beside it is refused. Raises OptionError, or WorkerError ``channel_refused``."""
     for package in listed.locked:
         refuse_anaconda("file", package.address, bool(options.get("allow_anaconda_defaults")))
     if options.get("packages"):
         problem = f"{options['file']} is a lock, which says alone which conda packages there are"
         raise OptionError("packages", options["packages"], problem, "Lock with these packages, or leave packages empty.")
-    python = next((package.version for package in listed.locked if package.name == "python"), None)
-    if python_version is not None and (python is None or not is_version(python, python_version)):
-        problem = f"{options['file']} is a lock, which has {'no Python' if python is None else f'Python {python}'}"
-        remedy = 'Leave python_version empty ("")' if python is None else f'Set python_version: "{".".join(python.split(".")[:2])}", or leave it empty ("")'
+    # Several only where the platform is not known yet.
+    pythons = [package.version for package in listed.locked if package.name == "python"]
+    if python_version is not None and not any(is_version(python, python_version) for python in pythons):
+        problem = f"{options['file']} is a lock, which has {f'Python {pythons[0]}' if pythons else 'no Python'}"
+        remedy = f'Set python_version: "{".".join(pythons[0].split(".")[:2])}", or leave it empty ("")' if pythons else 'Leave python_version empty ("")'
         raise OptionError("python_version", python_version, problem, f"{remedy}: the lock decides.")
 
 

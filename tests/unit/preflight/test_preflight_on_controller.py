@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleParserError
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.inputs import parse_input
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import preflight
 from tools.checkout import CHECKOUT
 
@@ -158,6 +159,24 @@ def test_bad_settings_of_the_environment(changes: dict[str, t.Any], part: str) -
 def test_all_bad_settings_of_the_environment_are_told_at_once() -> None:
     bad = {"python_version": "3.1", "backend": "mamba", "channels": ["defaults", "a b"], "packages": ["=", "numpy=<2"]}
     assert len(words(preflight.environment_findings({**ENVIRONMENT, **bad}))) == 6
+
+
+LOCK = parse_input("@EXPLICIT\nhttps://host/forge/linux-64/python-3.11.7-0.conda\n", "explicit.txt", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"python_version": "3.11"}, ""),
+        ({"python_version": ""}, ""),
+        ({"python_version": "3.1"}, ""),
+        ({}, "worker_python_version has the value '3.10': explicit.txt is a lock, which has Python 3.11.7"),
+        ({"python_version": "3.11", "packages": ["numpy"]}, "worker_packages has the value ['numpy']: explicit.txt is a lock"),
+    ],
+)
+def test_what_contradicts_a_lock_is_told(changes: dict[str, t.Any], part: str) -> None:
+    found = words(preflight.lock_findings({**ENVIRONMENT, **changes}, "explicit.txt", LOCK))
+    assert (len(found), part in "".join(found)) == (1 if part else 0, True)
 
 
 def test_files_and_trees_of_the_host_are_not_looked_for_here() -> None:

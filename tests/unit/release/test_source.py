@@ -176,6 +176,21 @@ def test_extra_files_are_found_and_judged(tmp_path: pathlib.Path, files: dict[st
     assert found.requirement_files == {f"{prefix}{path}": text for path, text in texts.items() if path != "lib/setup.py"}
 
 
+LOCKED = "@EXPLICIT\nhttps://alice:secret-word@host/forge/linux-64/python-3.11.7-0.conda#" + "0" * 32 + "\n"
+
+
+@pytest.mark.parametrize("name", ["explicit.txt", "explicit.lock", "lock.yml"])
+def test_a_lock_is_told_by_its_contents(tmp_path: pathlib.Path, name: str) -> None:
+    found = look(tmp_path, {"main.py": "", name: LOCKED, "limits.txt": "six<2\n"}, extra_files=[name, "limits.txt"])
+    assert found.failures == ()
+    assert found.lock is not None
+    assert (found.lock[0], [each.name for each in found.lock[1].locked]) == (name, ["python"])
+    broken = look(tmp_path / "b", {"main.py": "", name: LOCKED.replace("#0", "#x")}, extra_files=[name])
+    assert [failure.code for failure in broken.failures] == ["broken_file"]
+    assert "line 2" in broken.failures[0].message
+    assert "secret-word" not in str(broken.failures[0])
+
+
 def test_what_is_wrong_with_extra_files_is_told(tmp_path: pathlib.Path) -> None:
     files = {"main.py": "", "bad.yml": "dependencies:\n  - pip:\n    - -r /etc/shadow\n", "odd.yaml": "x", "limits.txt": "-c ../limits.txt\n"}
     found = look(tmp_path, files, extra_files=["bad.yml", "odd.yaml", "limits.txt", "gone.txt", "../out.txt", "/etc/hosts"])
