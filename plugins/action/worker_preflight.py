@@ -49,9 +49,11 @@ class ActionModule(ActionBase):
         findings += preflight.asker_findings(str(given.pop("asker", "")), str((health or {}).get("protocol", "")))
         findings += preflight.hook_findings(given.pop("hooks", None) or {}, self._find_hook, self._load_hook)
         wanted: dict[str, t.Any] = {"deploys": source is not None}
+        locks = False
         if source is not None:
             found = inspect_source(str(source), str(requirements_file), list(ignore or []), extra_files=list(extra_files))
             findings += found.findings()
+            locks = found.lock is not None
             if found.lock is not None and environment is not None:
                 findings += preflight.lock_findings(environment, *found.lock)
             asks_pip = found.requirements is not None or (environment or {}).get("pip")
@@ -59,7 +61,7 @@ class ActionModule(ActionBase):
         if environment is not None:
             wanted["environment_name"] = environment.get("name")
             # Where a lock names the packages no channel is asked for any.
-            wanted["channels"] = preflight.askable_channels(environment) if source is None or found.lock is None else []
+            wanted["channels"] = [] if locks else preflight.askable_channels(environment)
         for name in ("user", "bind_to_unit"):
             wanted[name] = (settings or {}).get(name)
         addresses = [strip_credentials(str(each)) for each in given.get("addresses") or [] if each]

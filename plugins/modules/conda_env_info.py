@@ -48,7 +48,7 @@ EXAMPLES = r"""
 
 - name: Look at an environment that somebody made with conda
   ew_ai.worker.conda_env_info:
-    prefix: /home/alice/miniforge3/envs/train
+    prefix: /srv/miniforge3/envs/train
 """
 
 RETURN = r"""

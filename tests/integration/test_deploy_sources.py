@@ -116,7 +116,7 @@ def test_a_lock_in_the_worker_directory_decides(place: Place) -> None:
     worker = place.worker(source, worker_auto_start=False, **options)
     refused = worker.run("deploy", worker_python_version="3.7")
     assert (refused.failure["code"], refused.changed) == ("invalid_option", 0)
-    assert "worker_python_version" in refused.failure["msg"]
+    assert "worker_python_version" in refused.output
     foretold = worker.run("deploy", check=True).ok()
     real = worker.deploy()
     assert (foretold.actions, foretold.stage_actions()) == (real.actions, real.stage_actions())

@@ -37,7 +37,7 @@ def what_is(path: str) -> str:
 def tool_of(path: str) -> t.Optional[str]:
     """What made a prefix: told by the command in its history, or by what only one of the tools leaves."""
     commands = re.findall(r"^# cmd: (\S+)", read_any(os.path.join(path, "conda-meta", "history")) or "", re.MULTILINE)
-    names = [os.path.basename(command) for command in commands]
+    names: list[str] = [os.path.basename(command) for command in commands]
     known = next((name for name in names if name in _TOOLS), None)
     if known is not None:
         return known

@@ -58,7 +58,7 @@ def read_plain_yaml(text: str, skipped: t.Container[str] = ()) -> Mapping:
 
 
 def _lines(text: str) -> list[_Line]:
-    lines = []
+    lines: list[_Line] = []
     for number, raw in enumerate(text.splitlines(), 1):
         bare = raw.strip()
         if not bare or bare.startswith("#") or (raw.rstrip() == "---" and not lines):
@@ -91,7 +91,11 @@ class _Reader:
             if key in found:
                 raise NotPlain(line.number, f"has the key {key!r} a second time")
             self.position += 1
-            found[key] = self._skip(indent) if key in skipped else self._value(parts.group("rest") or "", line, depth)
+            if key in skipped:
+                found[key] = None
+                self._skip(indent)
+            else:
+                found[key] = self._value(parts.group("rest") or "", line, depth)
         if self.here is not None and self.here.indent > indent:
             raise NotPlain(self.here.number, "is indented further than what it belongs to")
         if self.here is not None and depth == 0:

@@ -198,10 +198,10 @@ async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
     directory, name = os.path.split(entry)
     attempt = 1
     place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
-    while True:
+    digests = (b"", b"")
+    while not any(digests):
         try:
             digests = await unpack(library, client, record, place)
-            break
         except Exception as error:
             if isinstance(error, HashMismatch) or getattr(error, "errno", None) is not None:
                 raise

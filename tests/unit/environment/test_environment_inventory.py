@@ -92,7 +92,7 @@ def make(path: pathlib.Path, row: Row) -> None:
         elif name.endswith(".json"):
             package, version, build = name[: -len(".json")].rsplit("-", 2)
             file = "bin/python" if package == "python" else f"lib/{package}" if package == "ew-z" else f"share/{package}"
-            if file.split("/")[0] in row["top"]:
+            if file.split("/", maxsplit=1)[0] in row["top"]:
                 (path / file).touch()
             text = json.dumps({"name": package, "version": version, "build": build, "channel": "c", "files": [file]})
         if name == "ew-z-1.3.1-h0_0.json":
