@@ -77,7 +77,7 @@ environments:
       type: str
     state:
       description:
-        - V(complete), V(partial) (left by a killed run), V(broken) (the module's record cannot be read), or V(foreign) (not made
+        - V(complete), V(partial) (left by a killed run), V(broken) (its record cannot be read), or V(foreign) (not made
           by the module; also what stands in the place of the link of O(name)).
       type: str
     fingerprint:
@@ -159,6 +159,9 @@ def look_anyway(path: str, build: int = 0) -> Found:
     try:
         return look(path, build)
     except WorkerError:
+        return Found(path, "broken", build, what="is no record of this version of the module")
+    except OSError:
+        # What it is about is among the broken.
         return Found(path, "broken", build)
 
 
@@ -174,8 +177,8 @@ def describe(found: Found, place: Place) -> dict[str, t.Any]:
     """One entry of ``environments``."""
     inventory = take_inventory(found.path)
     broken = list(inventory.broken)
-    if found.state == "broken":
-        broken.append({"path": record_path(found.path), "problem": "is no record of this version of the module"})
+    if found.state == "broken" and found.what:
+        broken.append({"path": record_path(found.path), "problem": found.what})
     seen = {name: getattr(inventory, name) for name in ("python", "python_version", "packages")} if found.state != "complete" else {}
     return {
         **{key: found.record.get(key) for key in RECORDED},

@@ -12,7 +12,7 @@ import os
 import typing as t
 
 from .foreign import read_any, tool_of
-from .record import list_prefix, normal_name, parse_meta, pip_packages, python_directory
+from .record import Listing, list_prefix, normal_name, parse_meta, pip_packages, python_directory
 
 # What a tool that was killed leaves in a prefix, from its top.
 _LEFT = {
@@ -36,7 +36,7 @@ def take_inventory(path: str) -> Inventory:
     """Never raises: what cannot be read is among the broken."""
     broken = _remains(path)
     records = []
-    names = list_prefix(path, None).conda
+    names = _listing(path, None).conda
     for name in names:
         record, problem = _record(os.path.join(path, "conda-meta", name), name)
         if record is not None:
@@ -44,7 +44,7 @@ def take_inventory(path: str) -> Inventory:
         if problem:
             broken.append({"path": os.path.join(path, "conda-meta", name), "problem": problem})
         broken += _lost_files(path, name, record)
-    if os.path.isdir(os.path.join(path, "conda-meta")) and not names:
+    if os.access(os.path.join(path, "conda-meta"), os.R_OK | os.X_OK, effective_ids=True) and not names:
         broken.append({"path": os.path.join(path, "conda-meta"), "problem": "has no record of any package"})
     library = python_directory(names)
     python = os.path.join(path, "bin", "python")
@@ -63,6 +63,9 @@ def take_inventory(path: str) -> Inventory:
 def _remains(path: str) -> list[dict[str, str]]:
     """What the prefix as a whole lacks, or has too much."""
     meta = os.path.join(path, "conda-meta")
+    closed = [each for each in (path, meta) if os.path.lexists(each) and not os.access(each, os.R_OK | os.X_OK, effective_ids=True)]
+    if closed and os.path.isdir(closed[0]):
+        return [{"path": closed[0], "problem": "cannot be read by this account"}]
     if not os.path.isdir(meta):
         return [{"path": path, "problem": "has no conda-meta, so it is no environment"}]
     found = [{"path": os.path.join(path, name), "problem": problem} for name, problem in _LEFT.items() if os.path.lexists(os.path.join(path, name))]
@@ -115,9 +118,17 @@ def _pip(path: str, library: t.Optional[str], records: t.Sequence[t.Mapping[str,
     directory = f"{library}/site-packages"
     owned = {each.split("/")[-2] for record in records for each in record["files"] if each.startswith(directory) and each.count("/") >= 4}
     owned_names = {normal_name(record["name"]) + f"-{record['version']}" for record in records if not record["files"]}
-    listed = list_prefix(path, directory).pip
+    listed = _listing(path, directory).pip
     packages = pip_packages([name for name in listed if name in owned], listed)
     return [package for package in packages if f"{package['name']}-{package['version']}" not in owned_names]
+
+
+def _listing(path: str, site_packages: t.Optional[str]) -> Listing:
+    try:
+        return list_prefix(path, site_packages)
+    except OSError:
+        # Told by _remains.
+        return Listing((), ())
 
 
 def _entries(directory: str) -> list[str]:

@@ -20,6 +20,8 @@ _SINGLE = re.compile(r"^'(?P<text>(?:[^']|'')*)'\s*(?:\s#.*)?$")
 _DOUBLE = re.compile(r'^"(?P<text>(?:[^"\\]|\\.)*)"\s*(?:\s#.*)?$')
 _WORDS: dict[str, t.Any] = {"null": None, "~": None, "true": True, "false": False}
 _DEEPEST = 20
+# No address is as long, and no pattern above takes its time over what is shorter.
+_LONGEST = 4096
 
 
 class NotPlain(ValueError):
@@ -63,6 +65,8 @@ def _lines(text: str) -> list[_Line]:
         bare = raw.strip()
         if not bare or bare.startswith("#") or (raw.rstrip() == "---" and not lines):
             continue
+        if len(raw) > _LONGEST:
+            raise NotPlain(number, f"is longer than {_LONGEST} characters")
         indent = len(raw) - len(raw.lstrip())
         if "\t" in raw[:indent]:
             raise NotPlain(number, "is indented with a tab")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import tempfile
 import typing as t
 
 import pytest
@@ -152,6 +153,24 @@ def test_nothing_that_is_read_is_believed(tmp_path: pathlib.Path) -> None:
     assert [each["name"] for each in found.packages["conda"]] == ["deep", "dir", "link", "odd", "pipe"]
     assert len(found.broken) == 6
     assert "secret-word" not in str(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an account to which a directory is closed")
+@pytest.mark.parametrize("closed", ["prefix", "prefix/conda-meta"])
+def test_what_is_closed_to_the_account_is_told(closed: str) -> None:
+    # Not pytest's own directory, which is closed to others already.
+    with tempfile.TemporaryDirectory(prefix="ew-closed-") as name:
+        top = pathlib.Path(name)
+        top.chmod(0o755)
+        make(top / "prefix", SHAPES[0])
+        (top / closed).chmod(0o700)
+        os.seteuid(65534)
+        try:
+            (found,) = work({"root": name, "prefix": str(top / "prefix")})["environments"]
+        finally:
+            os.seteuid(0)
+        assert found["state"] == "broken"
+        assert {"path": str(top / closed), "problem": "cannot be read by this account"} in found["broken"]
 
 
 def test_what_is_broken_of_ours_is_told_too(tmp_path: pathlib.Path) -> None:

@@ -315,6 +315,7 @@ def test_plain_yaml(text: str, data: dict[str, t.Any]) -> None:
     "text",
     [
         "a:\n- - b\n",
+        f"a{' ' * 100_000}b\n",
         "? a\n: b\n",
         "a: 1\n---\nb: 2\n",
         "\n".join(f"{'  ' * depth}a:" for depth in range(40)),
