@@ -55,10 +55,18 @@ options:
         type: dict
       gpus:
         description:
-          - Its GPUs, by UUID or index, set as C(CUDA_VISIBLE_DEVICES) with C(CUDA_DEVICE_ORDER=PCI_BUS_ID).
-          - With O(sandbox) other than V(none) an instance without GPUs sees no device of any.
+          - Its GPUs, by the UUIDs that C(nvidia-smi -L) prints, set as C(CUDA_VISIBLE_DEVICES) with C(CUDA_DEVICE_ORDER=PCI_BUS_ID).
+            A number is refused, for it changes with the machine's hardware.
+          - Where NVIDIA's driver tells its GPUs (C(/proc/driver/nvidia)), one that is not there is refused.
+          - Under systemd, with O(sandbox) other than V(none), an instance finds the device nodes of these GPUs and of no others.
         type: list
         elements: str
+  gpu_sharing:
+    description:
+      - Whether an instance may have a GPU that another instance has too, of this worker or of another one on the host.
+      - Without it that is refused, whether the other instance runs just now or not.
+    type: bool
+    default: false
   state:
     description:
       - V(present) writes the files of the instances and starts nothing.
@@ -398,6 +406,7 @@ elapsed:
 code:
   description:
     - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (somebody else listens on a wanted port),
+      V(gpu_unknown) (the host does not have a wanted GPU), V(gpu_taken) (another instance has it),
       V(other_supervisor) (the worker is under another supervisor), V(foreign_unit) (a unit of this name is not of this worker),
       V(stale_unit) (a process runs with other values than its files have) or V(invalid_option).
   returned: on failure
@@ -461,6 +470,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "root": {"type": "path", "required": True},
     "instances": {"type": "list", "elements": "dict", "options": INSTANCE},
+    "gpu_sharing": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "started", "stopped", "restarted", "absent"], "default": "started"},
     "only": {"type": "list", "elements": "str"},
     "exclusive": {"type": "bool", "default": False},

@@ -47,9 +47,10 @@ def instance_cells(host: str, row: t.Mapping[str, t.Any], now: datetime.datetime
 
 
 def status_lines(report: t.Mapping[str, t.Any], now: datetime.datetime) -> list[str]:
-    """The table, then what could not be read, and the generations to which a rollback can go; hosts with the same ones in one line."""
+    """The table, then what could not be read, why instances do not run, and the generations to go back to; hosts with the same in one line."""
     text = instance_table(report["hosts"], now)
     text += [f"{each['host']}: {each['error']}" for each in report["hosts"] if each["error"]]
+    text += [f"{each['host']}: {row['id']} {row['state']}: {row['reason']}" for each in report["hosts"] for row in each["instances"] if row.get("reason")]
     alike: dict[str, list[str]] = {}
     for each in report["hosts"]:
         known = [f"{row['number']}{' active' if row['number'] == each['generation'] else ''} {row['verdict']} {row['release']}" for row in each["generations"]]

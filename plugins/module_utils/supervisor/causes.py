@@ -48,8 +48,11 @@ _RESULTS = {
 }
 
 
-def usual_cause(result: str, status: t.Optional[int], lines: t.Sequence[str]) -> str:
-    """One clause without a full stop, empty where nothing is recognised. result, status: as in model.Found."""
+def usual_cause(result: str, status: t.Optional[int], lines: t.Sequence[str], memory_limit: str = "") -> str:
+    """One clause without a full stop, empty where nothing is recognised. result, status, memory_limit: as in model.Found."""
+    memory = killed_for_memory(result, status, memory_limit)
+    if memory:
+        return memory
     if result in _RESULTS:
         return _RESULTS[result]
     if status in _BEFORE_EXEC:
@@ -60,6 +63,13 @@ def usual_cause(result: str, status: t.Optional[int], lines: t.Sequence[str]) ->
     if status in _SIGNALS:
         return _SIGNALS[status]
     return "it ended by itself without an error" if status == 0 else ""
+
+
+def killed_for_memory(result: str, status: t.Optional[int], limit: str) -> str:
+    """The clause for a process that its own limit ended, or empty. Only with control groups of version 2 systemd knows it for sure."""
+    if not limit or limit == "infinity" or (result != "oom-kill" and status != -9):
+        return ""
+    return f"it was {'' if result == 'oom-kill' else 'probably '}killed for memory, limit {limit} (limits.memory)"
 
 
 def _latest(text: str) -> str:

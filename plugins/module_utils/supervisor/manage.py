@@ -16,7 +16,7 @@ from ..errors import OptionError, WorkerError
 from ..files import locked
 from ..layout import Layout, WorkerLayout
 from ..salt import make_salt, read_salt
-from . import apply, options, plan, process, rows
+from . import apply, gpu_holders, gpus, options, plan, process, rows
 from .base import Supervisor, account, make_directory
 from .choose import choose
 from .journal import iso_time
@@ -42,6 +42,8 @@ class Look:
     shared_wanted: list[File]
     names: plan.Names
     warn: t.Callable[[str], None]
+    # Whether instances may have the same GPU
+    sharing: bool = False
 
     def make_plan(self) -> plan.Plan:
         return plan.make(self.request, self.wanted, self.shared_wanted, self.found, self.shared, self.names)
@@ -81,6 +83,8 @@ def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Cal
         warn=warn,
         names=plan.Names(layout.name, supervisor.shared_first, supervisor.shared_service(), supervisor.shared_object),
     )
+    if spec is not None:
+        _find_gpus(look, bool(params["gpu_sharing"]))
     _want(look, salt)
     for warning in supervisor.warnings(spec) if spec is not None else ():
         warn(warning)
@@ -92,6 +96,17 @@ def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Cal
         going = {one.name for one in look.make_plan().instances if one.run}
         check_ports(look.instances or _recorded_instances(look), params["bind"], supervisor.owner, going)
     return look
+
+
+def _find_gpus(look: Look, sharing: bool) -> None:
+    """Give the instances the nodes of their GPUs. Raises WorkerError where one is not there, or somebody else's."""
+    if not any(one.gpus for one in look.instances):
+        return
+    look.instances = gpus.resolved(look.instances, gpus.found(), gpus.has_amd())
+    look.sharing = sharing
+    if not sharing:
+        going = {*(one.name for one in look.instances), *look.request.unwanted}
+        gpu_holders.check(look.layout.name, look.instances, gpu_holders.holders(look.layout.root), going)
 
 
 def _recorded_instances(look: Look) -> list[Instance]:
@@ -143,7 +158,8 @@ def _want(look: Look, salt: bytes) -> None:
         generation = number(recorded.get(GENERATION)) if same else look.spec.generation or None
         files = look.supervisor.instance_files(look.spec, instance, Stamp(effective, generation))
         missing = apply.data_is_missing(look.layout, instance.name, owner)
-        look.wanted.append(plan.Wanted(instance.name, effective, tuple(files), missing, instance.ports))
+        alone = () if look.sharing else instance.gpus
+        look.wanted.append(plan.Wanted(instance.name, effective, tuple(files), missing, instance.ports, alone))
 
 
 def _told(look: Look) -> dict[str, t.Any]:

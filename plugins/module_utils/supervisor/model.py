@@ -20,8 +20,12 @@ EFFECTIVE = "EW_EFFECTIVE"
 RELEASE = "EW_RELEASE"
 ENVIRONMENT = "EW_ENVIRONMENT"
 PORTS = "EW_PORTS"
+GPUS = "CUDA_VISIBLE_DEVICES"
 CACHE_DIR = "EW_CACHE_DIR"
 RESERVED = frozenset((GENERATION, EFFECTIVE, RELEASE, ENVIRONMENT, PORTS, WORKER, INSTANCE, STATE_DIR, CACHE_DIR, "EW_PORT", "EW_BIND"))
+
+# A whole GPU, or a part of one.
+GPU = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 LONGEST_LINE = 4000
 
@@ -49,13 +53,14 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """One instance as wanted. index: its place in the list, from 0."""
+    """One instance as wanted. index: its place in the list, from 0. gpus: UUIDs; nodes: the device nodes that it needs for them."""
 
     name: str
     index: int
     ports: tuple[int, ...]
     env: tuple[tuple[str, str], ...] = ()
     gpus: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Found:
     none runs; recorded: what its files say. result: the supervisor's word (``exit-code``, ``signal``, ``timeout``,
     ``start-limit-hit`` …); exit_status: of the last process that ended, negative for a signal. started_at: seconds since
     the epoch. reason: a sentence about a failed instance, where the supervisor has one. stop_timeout: as its files say, in seconds.
-    unread: the supervisor says that the files are newer than what it has read.
+    unread: the supervisor says that the files are newer than what it has read. memory_limit: as its files say, or empty.
     """
 
     name: str
@@ -143,6 +148,7 @@ class Found:
     recorded: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
     stop_timeout: float = 0.0
     unread: bool = False
+    memory_limit: str = ""
 
     @property
     def deployed(self) -> bool:
@@ -152,6 +158,11 @@ class Found:
     def ports(self) -> set[int]:
         """Those that its process has, and those that its files would give to the next one."""
         return {*ports_of(self.recorded), *ports_of(self.runs or {})}
+
+    @property
+    def gpus(self) -> set[str]:
+        """As with the ports."""
+        return {*gpus_of(self.recorded), *gpus_of(self.runs or {})}
 
     @property
     def up(self) -> bool:
@@ -191,6 +202,11 @@ def ports_of(variables: t.Mapping[str, str]) -> list[int]:
     """The ports that an instance's variables tell; what is no port is left out."""
     numbers = (number(word) for word in variables.get(PORTS, "").split(","))
     return [each for each in numbers if each is not None and 1 <= each <= 65535]
+
+
+def gpus_of(variables: t.Mapping[str, str]) -> tuple[str, ...]:
+    """The GPUs that an instance's variables tell; what is no UUID is left out."""
+    return tuple(word for word in variables.get(GPUS, "").split(",") if GPU.fullmatch(word))
 
 
 def log_line(text: str) -> str:

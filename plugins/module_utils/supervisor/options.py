@@ -15,7 +15,7 @@ from ..files import read_json
 from ..layout import Layout, WorkerLayout
 from ..names import check_name, check_path, check_root
 from ..redact import MASKED_LENGTH
-from .model import RESERVED, Instance, Limits, Restart, Spec
+from .model import GPU, RESERVED, Instance, Limits, Restart, Spec
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -24,7 +24,6 @@ _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|target|socket|mount|path|slic
 _SECTION = re.compile(r"[A-Z][A-Za-z-]*")
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:%\[\]-]+")
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
-_GPU = re.compile(r"[A-Za-z0-9_:./-]+")
 # A newline and a tab have a place in a variable; what else controls a terminal has none in a unit, and halves of characters in no file.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -53,9 +52,25 @@ def instances(params: Params) -> list[Instance]:
                 raise OptionError("instances.ports", port, f"instance {seen[port]!r} has it already", "Give each instance ports of its own.")
             seen[port] = name
         env = variables("instances.env", row.get("env"))
-        gpus = tuple(_matching("instances.gpus", str(gpu), _GPU, "an index or a UUID") for gpu in row.get("gpus") or ())
-        found.append(Instance(name, index, ports, env, gpus))
+        found.append(Instance(name, index, ports, env, _gpus(row.get("gpus") or (), found, bool(params.get("gpu_sharing")))))
     return found
+
+
+def _gpus(given: t.Sequence[str], others: t.Sequence[Instance], sharing: bool) -> tuple[str, ...]:
+    """The GPUs of an instance. others: those listed before it."""
+    for gpu in given:
+        if not GPU.fullmatch(gpu):
+            problem = "it is no UUID (a GPU's number changes with the machine's hardware)"
+            raise OptionError("instances.gpus", gpu, problem, "Write the UUID that nvidia-smi -L prints on the host, such as GPU-5c7e1a2b-….")
+        holder = next((one.name for one in others if gpu in one.gpus), None)
+        if holder is not None and not sharing:
+            remedy = "Give each instance GPUs of its own, or let them share: gpu_sharing: true (worker_gpu_sharing)."
+            error = OptionError("instances.gpus", gpu, f"instance {holder!r} has it already", remedy)
+            error.code = "gpu_taken"
+            raise error
+    if len(set(given)) < len(given):
+        raise OptionError("instances.gpus", ",".join(given), "one of them is listed twice", "List each once.")
+    return tuple(given)
 
 
 def chosen(params: Params, known: t.Sequence[str]) -> tuple[str, ...]:

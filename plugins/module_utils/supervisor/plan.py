@@ -16,6 +16,8 @@ START, RESTART, STOP = "start", "restart", "stop"
 _DONE = {START: "started", RESTART: "restarted", STOP: "stopped"}
 
 Action = tuple[str, str, str]
+# A port or a GPU
+Claim = t.Union[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +38,19 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """One instance as it must be. missing_data: its own directories are absent or belong to somebody else."""
+    """One instance as it must be. missing_data: its own directories are absent or belong to somebody else. gpus: those that it shares with nobody."""
 
     name: str
     effective: str
     files: tuple[File, ...]
     missing_data: bool = False
     ports: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> tuple[Claim, ...]:
+        """What no other instance may have at the same time."""
+        return (*self.ports, *self.gpus)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +166,7 @@ def make(
         return Plan(removals=leaving, remove_shared=last, shared_actions=_removed(shared, names) if last else ())
     changes = [_instance(request, by_name.get(name), found.get(name, Found(name))) for name in request.names]
     leaving = tuple(_removal(found[name]) for name in request.unwanted if name in found)
-    groups = _groups((*leaving, *changes), {name: one.ports for name, one in by_name.items()}, found)
+    groups = _groups((*leaving, *changes), {name: one.alone for name, one in by_name.items()}, found)
     handing = {one.name for group in groups for one in group}
     write = tuple(file for file in shared_wanted if differs(file, shared.files.get(file.path)))
     enabled = any(change.enable or found.get(change.name, Found("")).enabled for change in changes if change.enable is not False)
@@ -218,19 +226,20 @@ def _run(request: Request, wanted: t.Optional[Wanted], found: Found) -> str:
     return RESTART if wanted is not None and (found.runs or {}).get(EFFECTIVE) != wanted.effective else ""
 
 
-def _groups(moves: t.Sequence[InstancePlan], ports: t.Mapping[str, tuple[int, ...]], found: t.Mapping[str, Found]) -> list[tuple[InstancePlan, ...]]:
-    """Those that hand ports to each other, as far as they hang together: all of them must be down before the first is started.
+def _groups(moves: t.Sequence[InstancePlan], claims: t.Mapping[str, tuple[Claim, ...]], found: t.Mapping[str, Found]) -> list[tuple[InstancePlan, ...]]:
+    """Those that hand ports or GPUs to each other, as far as they hang together: all of them must be down before the first is started.
 
-    ports: what each is to listen on; one that is to go, or is started as it is, wants none.
+    claims: what each is to have alone; one that is to go, or is started as it is, wants nothing.
     """
-    holders: dict[int, set[int]] = {}
+    holders: dict[Claim, set[int]] = {}
     for place, move in enumerate(moves):
-        for port in found.get(move.name, Found(move.name)).ports:
-            holders.setdefault(port, set()).add(place)
+        one = found.get(move.name, Found(move.name))
+        for claim in (*one.ports, *one.gpus):
+            holders.setdefault(claim, set()).add(place)
     groups: list[set[int]] = []
     for place, move in enumerate(moves):
-        wanted = ports.get(move.name, ()) if move.run in (START, RESTART) else ()
-        linked = {place}.union(*(holders.get(port, ()) for port in wanted))
+        wanted = claims.get(move.name, ()) if move.run in (START, RESTART) else ()
+        linked = {place}.union(*(holders.get(claim, ()) for claim in wanted))
         joined = [group for group in groups if group & linked]
         groups = [group for group in groups if not group & linked] + [linked.union(*joined)]
     return [tuple(moves[place] for place in group) for group in sorted(map(sorted, groups)) if len(group) > 1]

@@ -24,6 +24,7 @@ from .model import (
     EFFECTIVE,
     ENVIRONMENT,
     GENERATION,
+    GPUS,
     PORTS,
     RELEASE,
     Instance,
@@ -75,7 +76,7 @@ def environ(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
     }
     if instance.gpus:
         ours["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        ours["CUDA_VISIBLE_DEVICES"] = ",".join(instance.gpus)
+        ours[GPUS] = ",".join(instance.gpus)
     return {**ours, **dict(spec.env), **dict(instance.env), **_identity(spec, instance, stamp)}
 
 

@@ -12,6 +12,7 @@ import typing as t
 from .. import processes
 from ..layout import WorkerLayout
 from .base import Supervisor
+from .causes import killed_for_memory
 from .journal import iso_time
 from .model import EFFECTIVE, ENVIRONMENT, GENERATION, RELEASE, Found, number, ports_of
 
@@ -38,10 +39,16 @@ def row(layout: WorkerLayout, supervisor: Supervisor, found: Found, changed: boo
         "changed": changed,
         "result": "timeout" if killed else found.result,
         "exit_status": -int(signal.SIGKILL) if killed else found.exit_status,
-        "reason": found.reason,
+        "reason": _reason(found),
         "memory_bytes": memory,
         "cpu_seconds": cpu,
     }
+
+
+def _reason(found: Found) -> str:
+    """Why it does not run, where that is known; nothing for one that runs."""
+    killed = killed_for_memory(found.result, found.exit_status, found.memory_limit) if found.state in ("failed", "starting") else ""
+    return f"{killed}; {found.reason}" if killed and found.reason else killed or found.reason
 
 
 def figures(pid: t.Optional[int]) -> tuple[t.Optional[int], t.Optional[float]]:

@@ -4,8 +4,8 @@
 
 """The sandbox profiles as systemd directives. Pure: what is allowed follows from the paths and devices that are named.
 
-``standard`` leaves a worker what machine learning needs (executable memory, shared memory, its GPUs, the network);
-``strict`` takes executable memory and the view of other processes as well; ``none`` takes nothing.
+``standard`` leaves a worker what machine learning needs (executable memory, shared memory, its GPUs, the network, what
+/proc tells of the machine); ``strict`` takes executable memory and that view as well; ``none`` takes nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _STANDARD = (
     ("CapabilityBoundingSet", ""),
     ("AmbientCapabilities", ""),
     ("ProtectSystem", "strict"),
+    # Which leaves /run as it is. Sockets in it can be connected to all the same.
+    ("ReadOnlyPaths", "/run"),
     ("ProtectClock", "yes"),
     ("ProtectControlGroups", "yes"),
     ("ProtectHostname", "yes"),
@@ -43,11 +45,13 @@ _STRICT = (
     ("SystemCallFilter", "~@privileged @resources"),
 )
 # What older versions do not know, they would only log.
-_GATED = (
-    (247, ("ProtectProc", "invisible")),
+_STANDARD_GATED = ((247, ("ProtectProc", "invisible")),)
+_STRICT_GATED = (
     (247, ("ProcSubset", "pid")),
     (248, ("PrivateIPC", "yes")),
 )
+# Directories of device nodes, and the names in /proc/devices that stand for what is in them.
+_GROUPS = {"/dev/nvidia-caps": "char-nvidia-caps", "/dev/dri": "char-drm"}
 
 
 def directives(spec: Spec, instance: Instance, version: int) -> list[tuple[str, str]]:
@@ -58,11 +62,13 @@ def directives(spec: Spec, instance: Instance, version: int) -> list[tuple[str, 
     rows = list(_STANDARD)
     rows += [("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6" + ("" if strict else " AF_NETLINK"))]
     rows += _visible(spec)
+    rows += [row for since, row in _STANDARD_GATED if version >= since]
     rows += _devices(instance)
     rows += [("ReadWritePaths", path) for path in (*spec.layout.directories(instance.name), *spec.writable_paths)]
     if strict:
         rows += list(_STRICT)
-        rows += [row for since, row in _GATED if version >= since]
+        # The libraries of a GPU read what its driver tells below /proc/driver.
+        rows += [row for since, row in _STRICT_GATED if version >= since and not (instance.gpus and row[0] == "ProcSubset")]
     return rows
 
 
@@ -81,8 +87,12 @@ def _any_below(paths: t.Iterable[str], parents: t.Iterable[str]) -> bool:
 
 
 def _devices(instance: Instance) -> list[tuple[str, str]]:
-    """No device but the harmless ones; where GPUs are listed, the nodes of NVIDIA's and AMD's drivers too."""
-    if not instance.gpus:
-        return [("PrivateDevices", "yes")]
-    nodes = ("char-nvidia* rw", "char-drm rw", "/dev/kfd rw")
-    return [("DevicePolicy", "closed"), *(("DeviceAllow", node) for node in nodes)]
+    """No device but the harmless ones, and the nodes of the instance's own GPUs.
+
+    Others are not only refused, they are not there: a library that looks for GPUs finds its own. A node that is absent is left out.
+    """
+    rows = [("PrivateDevices", "yes")]
+    for node in instance.nodes:
+        rows.append(("BindPaths", f"-{node}"))
+    rows += [("DeviceAllow", f"{_GROUPS.get(node, node)} rw") for node in instance.nodes]
+    return rows

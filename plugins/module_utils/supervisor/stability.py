@@ -55,7 +55,7 @@ def failure(supervisor: Supervisor, found: Found, complaint: str) -> WorkerError
     unit = f"instance {found.name!r}"
     lines = [row.line for row in supervisor.log_tail(found.name, LINES, since_start=True)]
     how = f"it ended with {describe_exit(found.exit_status)}" if found.exit_status is not None else found.reason or "it has no process"
-    cause = usual_cause(found.result, found.exit_status, [*lines, complaint])
+    cause = usual_cause(found.result, found.exit_status, [*lines, complaint], found.memory_limit)
     said = f" {complaint}" if complaint and not lines else ""
     return WorkerError(
         "start_failed",

@@ -79,6 +79,7 @@ class Systemd:
             recorded=systemd_units.parse_environment(drop_in.text) if drop_in else {},
             stop_timeout=number_in(r"^TimeoutStopSec=(\d+)$", drop_in),
             unread=unit.get("NeedDaemonReload") == "yes",
+            memory_limit=systemd_show.memory_limit(drop_in.text if drop_in else ""),
         )
 
     def found_shared(self) -> FoundShared:

@@ -87,6 +87,11 @@ def start_limit(unit: t.Mapping[str, str], drop_in: str) -> str:
     return f"{rows.get('StartLimitBurst', '?')} starts within {rows.get('StartLimitIntervalSec', '?')} s, the limit of restart.burst"
 
 
+def memory_limit(drop_in: str) -> str:
+    """The limit of an instance's memory as its drop-in has it, or empty."""
+    return next((line.partition("=")[2] for line in reversed(drop_in.splitlines()) if line.startswith("MemoryMax=")), "")
+
+
 def timestamp(text: str) -> t.Optional[float]:
     """Seconds since the epoch of ``Mon 2026-01-05 09:08:07 UTC``, as printed with TZ=UTC; None for no time."""
     words = text.split()

@@ -135,7 +135,7 @@ def _limits(spec: Spec) -> list[_Row]:
     limits = spec.limits
     return [
         ("MemoryMax", limits.memory),
-        ("CPUQuota", None if limits.cpu is None else f"{round(limits.cpu * 100)}%"),
+        ("CPUQuota", None if limits.cpu is None else f"{max(1, round(limits.cpu * 100))}%"),
         ("TasksMax", None if limits.tasks is None else str(limits.tasks)),
         ("LimitNOFILE", None if limits.files is None else str(limits.files)),
         ("LimitMEMLOCK", limits.memlock),

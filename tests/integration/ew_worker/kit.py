@@ -63,12 +63,6 @@ listener.listen()
 facts = {"environ": dict(os.environ), "argv": sys.argv, "uid": os.getuid(), "cwd": os.getcwd()}
 pathlib.Path(os.environ["EW_STATE_DIR"], "facts.json").write_text(json.dumps(facts))
 print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "listening on", given.port, flush=True)
-if fault == "probe":
-    state, cache = os.environ["EW_STATE_DIR"], os.environ["EW_CACHE_DIR"]
-    places = {"state": state, "cache": cache, "release": os.getcwd(), "/srv/extra": "/srv/extra", "/srv/other": "/srv/other"}
-    writable = {name: os.access(path, os.W_OK) for name, path in places.items()}
-    writable["secrets"] = os.access(os.path.join(state, "../../../secrets"), os.R_OK)
-    pathlib.Path(state, "probe.json").write_text(json.dumps(writable))
 if fault.startswith("late:"):
     time.sleep(float(fault[5:]))
     sys.exit(7)
@@ -126,10 +120,10 @@ class Place:
         """What the command writes there; its status does not matter."""
         raise NotImplementedError
 
-    def release(self, name: str) -> str:
+    def release(self, name: str, worker: str = WORKER) -> str:
         """Unpack the worker as the release of that name, and return its path."""
         path = f"{self.root}/releases/{name}"
-        write = f"printf %s {shlex.quote(WORKER)} > {path}/worker/main.py"
+        write = f"printf %s {shlex.quote(worker)} > {path}/worker/main.py"
         self.shell(f"mkdir -p {path}/worker && touch {path}/worker/__init__.py && {write} && chmod -R a+rX {self.root}/releases")
         return path
 

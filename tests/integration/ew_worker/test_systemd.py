@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 import pytest
@@ -118,26 +117,6 @@ def test_what_ran_runs_again_after_a_reboot(place: Place, request: pytest.Fixtur
     after = place.info()
     assert after["0"]["effective"] == before["0"]["effective"]
     assert ok(place.run(only=["0"], **wanted(place, count=2)))["changed"] is False
-
-
-@BOTH_VERSIONS
-@pytest.mark.parametrize("sandbox", ["standard", "strict", "none"])
-def test_a_sandbox_lets_the_worker_run_and_write_its_own_directories_alone(place: Place, sandbox: str) -> None:
-    place.shell("install -d -o ew-worker /srv/extra /srv/other")
-    extra = ["/srv/extra"] if sandbox != "none" else []
-    ok(place.run(**wanted(place, sandbox=sandbox, writable_paths=extra, env={"FAULT": "probe"})))
-    written = json.loads(wait_until(lambda: place.shell(f"cat {place.root}/workers/w/data/0/state/probe.json 2>/dev/null")))
-    assert written["state"]
-    assert written["cache"]
-    assert written["/srv/extra"]
-    assert written["/srv/other"] is (sandbox == "none")
-    assert written["release"] is False
-    assert written["secrets"] is False
-    exposure = place.shell("systemd-analyze security --no-pager w@0.service | tail -1").split(":")[-1].split()[0]
-    print(f"{place.shell('systemctl --version').split()[1]} {sandbox}: {exposure}")
-    assert float(exposure) <= {"standard": 3.5, "strict": 2.0, "none": 10.0}[sandbox]
-    log = place.shell("journalctl --no-pager -b | grep -E 'instance.conf:.*(Unknown|Failed to parse|ignoring)'")
-    assert log == ""
 
 
 @HERE

@@ -240,6 +240,9 @@ def test_status_tells_what_could_not_be_read_and_the_generations_of_hosts_that_a
     text = report_text.status_lines(data, NOW)
     assert "generations on a, b: 1 healthy r1; 2 failed r2; 3 active healthy r3" in text
     assert "c: state.json is not valid JSON." in text
+    killed = instance(state="failed", pid=None, reason="it was killed for memory, limit 2G (limits.memory)")
+    failed = report.status({"a": outcome(call={"instances": [killed]}, verified={})}, [])
+    assert f"a: {killed['id']} failed: it was killed for memory, limit 2G (limits.memory)" in report_text.status_lines(failed, NOW)
     assert [line.split()[2] for line in text if line.startswith(("c  ", "d  "))] == ["unknown", "unreachable"]
 
 

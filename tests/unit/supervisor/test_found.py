@@ -316,6 +316,31 @@ def test_the_usual_cause(result: str, status: t.Optional[int], lines: list[str],
 
 
 @pytest.mark.parametrize(
+    ("result", "status", "limit", "words"),
+    [
+        ("oom-kill", -9, "2G", "it was killed for memory, limit 2G (limits.memory)"),
+        # Where control groups are of version 1, systemd sees the signal alone.
+        ("signal", -9, "2G", "it was probably killed for memory, limit 2G (limits.memory)"),
+        ("start-limit-hit", -9, "2G", "it was probably killed for memory, limit 2G (limits.memory)"),
+        ("signal", -9, "infinity", "killed from outside"),
+        ("signal", -11, "2G", "a native library crashed"),
+        ("oom-kill", -9, "", "no memory left for it"),
+    ],
+)
+def test_the_limit_that_killed_it_is_named(result: str, status: int, limit: str, words: str) -> None:
+    assert words in causes.usual_cause(result, status, ["a line"], limit)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "reason"),
+    [("failed", -9, "it was probably killed for memory, limit 1G (limits.memory); the reason"), ("stopped", -9, "the reason"), ("running", -9, "the reason")],
+)
+def test_a_row_tells_what_killed_an_instance_that_nobody_stopped(state: str, status: int, reason: str) -> None:
+    one = Found("0", state=state, result="signal", exit_status=status, reason="the reason", memory_limit="1G")
+    assert rows.row(LAYOUT, SYSTEMD, one, changed=False)["reason"] == reason
+
+
+@pytest.mark.parametrize(
     ("says", "ports", "generation"),
     [
         ({"EW_PORTS": "50051,50061", "EW_GENERATION": "7"}, [50051, 50061], 7),

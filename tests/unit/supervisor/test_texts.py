@@ -131,6 +131,8 @@ def test_a_secrets_file_escapes_what_systemd_undoes() -> None:
     ("profile", "version", "present", "absent"),
     [
         ("none", 252, [], ["NoNewPrivileges", "ProtectSystem", "ReadWritePaths", "PrivateDevices"]),
+        ("standard", 252, ["ReadOnlyPaths=/run", "ProtectProc=invisible"], ["PrivateIPC"]),
+        ("standard", 246, ["ProtectSystem=strict"], ["ProtectProc"]),
         ("standard", 252, ["ProtectSystem=strict", "PrivateDevices=yes", "PrivateTmp=yes", "ProtectHome=yes"], ["MemoryDenyWriteExecute", "ProcSubset"]),
         ("strict", 252, ["MemoryDenyWriteExecute=yes", "ProtectProc=invisible", "PrivateIPC=yes"], []),
         ("strict", 247, ["ProtectProc=invisible"], ["PrivateIPC"]),
@@ -144,10 +146,13 @@ def test_a_sandbox_profile(profile: str, version: int, present: list[str], absen
 
 
 def test_gpus_are_allowed_where_they_are_listed() -> None:
-    gpu = dataclasses.replace(INSTANCE, gpus=("GPU-1", "GPU-2"))
+    gpu = dataclasses.replace(INSTANCE, gpus=("GPU-1", "GPU-2"), nodes=("/dev/nvidiactl", "/dev/nvidia1", "/dev/nvidia-caps"))
     lines = drop_in(instance=gpu).splitlines()
-    assert "DeviceAllow=char-nvidia* rw" in lines
-    assert "PrivateDevices=yes" not in lines
+    assert "PrivateDevices=yes" in lines
+    assert {"BindPaths=-/dev/nvidia1", "BindPaths=-/dev/nvidia-caps"} <= set(lines)
+    assert {"DeviceAllow=/dev/nvidia1 rw", "DeviceAllow=char-nvidia-caps rw"} <= set(lines)
+    assert "ProcSubset=pid" in drop_in(sandbox="strict").splitlines()
+    assert "ProcSubset=pid" not in drop_in(sandbox="strict", instance=gpu).splitlines()
     assert 'Environment="CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"' in lines
     assert 'Environment="CUDA_DEVICE_ORDER=PCI_BUS_ID"' in lines
 

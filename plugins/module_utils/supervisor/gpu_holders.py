@@ -1,0 +1,70 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Who has a GPU already: every instance that is deployed on this host, whether it runs just now or not. Needs nothing of Ansible.
+
+Instances under systemd are found whatever their root is; those under supervisord below the same root.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import typing as t
+
+from ..errors import WorkerError
+from ..instances import INSTANCE, WORKER
+from ..supervisors import UNIT_DIRECTORY
+from . import supervisord_files, systemd_units
+from .model import Instance, gpus_of
+
+# (worker, instance) -> its GPUs
+Holders = dict[tuple[str, str], tuple[str, ...]]
+
+
+def holders(root: str, unit_directory: str = UNIT_DIRECTORY) -> Holders:
+    """Every deployed instance that has GPUs."""
+    found: Holders = {}
+    units = glob.glob(os.path.join(glob.escape(unit_directory), "*@*.service.d", "instance.conf"))
+    programs = glob.glob(os.path.join(glob.escape(root), "workers", "*", "supervisord", "instances", "*.json"))
+    for paths, parse in ((units, _of_drop_in), (programs, supervisord_files.parse_instance)):
+        for path in sorted(paths):
+            variables = parse(_text(path))
+            gpus = gpus_of(variables)
+            if gpus and variables.get(WORKER) and variables.get(INSTANCE):
+                found[variables[WORKER], variables[INSTANCE]] = gpus
+    return found
+
+
+def check(worker: str, instances: t.Sequence[Instance], held: Holders, going: t.Collection[str]) -> None:
+    """Raise WorkerError ``gpu_taken`` for the first GPU that another instance has and keeps.
+
+    going: the instances of this worker that get what they have anew, or are removed.
+    """
+    taken = {gpu: holder for holder, gpus in held.items() if holder[0] != worker or holder[1] not in going for gpu in gpus}
+    for one in instances:
+        for gpu in one.gpus:
+            if gpu in taken:
+                holder = "@".join(taken[gpu])
+                raise WorkerError(
+                    "gpu_taken",
+                    f"The GPU {gpu} of instance {one.name!r} belongs to {holder} on this host.",
+                    f"Give it another one (nvidia-smi -L), remove {holder}, or let them share it: gpu_sharing: true (worker_gpu_sharing).",
+                    option="instances.gpus",
+                    gpu=gpu,
+                    holder=holder,
+                )
+
+
+def _text(path: str) -> str:
+    # A drop-in of that name may be anybody's, and hold anything.
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError:
+        return ""
+
+
+def _of_drop_in(text: str) -> dict[str, str]:
+    return systemd_units.parse_environment(text) if systemd_units.is_ours(text) else {}

@@ -1,0 +1,139 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which GPUs there are, the nodes of one, and who has it. The driver's tree is made up: no machine of the tests has a GPU."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import gpu_holders, gpus, options, plan, supervisord_files, systemd_units
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model import Found, FoundShared, Instance, Spec, Stamp, gpus_of
+
+A, B, PART = "GPU-aaaa", "GPU-bbbb", "MIG-cccc"
+KNOWN = {A: 3, B: 0}
+COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+INFORMATION = (
+    "Model: \t\t NVIDIA A100-SXM4-40GB\nIRQ:   \t\t 42\nGPU UUID: \t {uuid}\nDevice Minor: \t {minor}\nGPU Excluded:\t No\n"
+)
+
+
+def instance(name: str, *listed: str) -> Instance:
+    return Instance(name, 0, (50051,), gpus=listed)
+
+
+@pytest.mark.parametrize(
+    ("information", "expected"),
+    [
+        ({}, {}),
+        ({"0000:07:00.0": INFORMATION.format(uuid="GPU-5c7e-1a", minor=1)}, {"GPU-5c7e-1a": 1}),
+        ({"0000:81:00.0": INFORMATION.format(uuid=A, minor=0), "0000:07:00.0": INFORMATION.format(uuid=B, minor=12)}, {B: 12, A: 0}),
+        # As it is told before the GPU was used for the first time.
+        ({"0000:07:00.0": INFORMATION.format(uuid="GPU-????????-????", minor=1)}, {}),
+        ({"0000:07:00.0": "", "0000:08:00.0": "GPU UUID: GPU-x\n"}, {}),
+    ],
+)
+def test_what_the_driver_tells(tmp_path: pathlib.Path, information: dict[str, str], expected: dict[str, int]) -> None:
+    (tmp_path / "gpus").mkdir()
+    for address, text in information.items():
+        (tmp_path / "gpus" / address).mkdir()
+        (tmp_path / "gpus" / address / "information").write_text(text)
+    found = gpus.found(str(tmp_path))
+    assert found == expected
+    assert list(found) == list(expected)
+
+
+def test_a_host_without_the_driver(tmp_path: pathlib.Path) -> None:
+    assert gpus.found(str(tmp_path / "absent")) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "known", "amd", "nodes"),
+    [
+        ((), None, False, ()),
+        ((A,), KNOWN, False, (*COMMON, "/dev/nvidia3")),
+        ((A, B), KNOWN, True, (*COMMON, "/dev/nvidia0", "/dev/nvidia3")),
+        ((PART,), KNOWN, False, (*COMMON, "/dev/nvidia-caps", "/dev/nvidia0", "/dev/nvidia3")),
+        ((A,), None, True, ("/dev/kfd", "/dev/dri")),
+    ],
+)
+def test_the_nodes_of_a_gpu(listed: tuple[str, ...], known: t.Optional[dict[str, int]], amd: bool, nodes: tuple[str, ...]) -> None:
+    assert gpus.resolved([instance("0", *listed)], known, amd)[0].nodes == nodes
+
+
+@pytest.mark.parametrize(("listed", "known", "there"), [(("GPU-x",), KNOWN, f"It has {A}, {B}."), ((A,), None, "It has none"), ((PART,), {}, "It has none")])
+def test_a_gpu_that_is_not_there_is_refused(listed: tuple[str, ...], known: t.Optional[dict[str, int]], there: str) -> None:
+    with pytest.raises(WorkerError) as refused:
+        gpus.resolved([instance("0", *listed)], known, False)
+    assert refused.value.code == "gpu_unknown"
+    assert there in refused.value.message
+    assert "nvidia-smi -L" in refused.value.remedy
+
+
+def test_every_deployed_instance_with_a_gpu_is_found(tmp_path: pathlib.Path) -> None:
+    layout = Layout(str(tmp_path / "root")).worker("v")
+    spec = Spec(layout, 1, "/r", "/e/bin/python")
+    units = tmp_path / "units"
+    for name, text in {
+        "w@0": systemd_units.drop_in(Spec(Layout("/elsewhere").worker("w"), 1, "/r", "/e/bin/python"), instance("0", A, B), Stamp("e", 1), 252, None),
+        "x@0": f'[Service]\nEnvironment="CUDA_VISIBLE_DEVICES={A}"\nEnvironment="EW_WORKER=x"\nEnvironment="EW_INSTANCE=0"\n',
+        "y@0": systemd_units.drop_in(spec, instance("0"), Stamp("e", 1), 252, None),
+    }.items():
+        (units / f"{name}.service.d").mkdir(parents=True)
+        (units / f"{name}.service.d" / "instance.conf").write_text(text)
+    (units / "z@0.service.d").mkdir()
+    (units / "z@0.service.d" / "instance.conf").write_bytes(b"\xff")
+    programs = pathlib.Path(layout.supervisord) / "instances"
+    programs.mkdir(parents=True)
+    (programs / "7.json").write_text(supervisord_files.instance_text(spec, instance("7", PART), Stamp("e", 1)))
+    (programs / "8.json").write_text("{")
+    assert gpu_holders.holders(layout.root, str(units)) == {("w", "0"): (A, B), ("v", "7"): (PART,)}
+
+
+@pytest.mark.parametrize(
+    ("held", "going", "holder"),
+    [
+        ({}, (), None),
+        ({("v", "0"): (A,)}, (), "v@0"),
+        ({("v", "0"): (B,)}, (), None),
+        # What this call moves or removes gives up what it has.
+        ({("w", "1"): (A,)}, ("0", "1"), None),
+        ({("w", "1"): (A,)}, ("0",), "w@1"),
+    ],
+)
+def test_a_gpu_that_another_instance_keeps_is_refused(held: gpu_holders.Holders, going: tuple[str, ...], holder: t.Optional[str]) -> None:
+    if holder is None:
+        gpu_holders.check("w", [instance("0", A)], held, going)
+        return
+    with pytest.raises(WorkerError) as refused:
+        gpu_holders.check("w", [instance("0", A)], held, going)
+    assert (refused.value.code, refused.value.details["holder"]) == ("gpu_taken", holder)
+    assert "worker_gpu_sharing" in refused.value.remedy
+
+
+def test_one_gpu_for_two_instances_has_to_be_asked_for() -> None:
+    params: dict[str, t.Any] = {"instances": [{"name": "0", "ports": [1], "gpus": [A]}, {"name": "1", "ports": [2], "gpus": [A]}], "gpu_sharing": False}
+    with pytest.raises(OptionError) as refused:
+        options.instances(params)
+    assert (refused.value.code, refused.value.details["option"]) == ("gpu_taken", "instances.gpus")
+    assert [one.gpus for one in options.instances({**params, "gpu_sharing": True})] == [(A,), (A,)]
+
+
+@pytest.mark.parametrize(("alone", "batches"), [(True, [["0", "1"]]), (False, [["0"], ["1"]])])
+def test_those_that_exchange_gpus_are_down_together(alone: bool, batches: list[list[str]]) -> None:
+    found = {name: Found(name, "running", enabled=True, pid=1, runs={"EW_EFFECTIVE": "old", "CUDA_VISIBLE_DEVICES": gpu}) for name, gpu in (("0", A), ("1", B))}
+    wanted = [plan.Wanted(name, "new", (), ports=(), gpus=(gpu,) if alone else ()) for name, gpu in (("0", B), ("1", A))]
+    names = plan.Names("w", False, ("unit", "w.target"), lambda path: ("unit", path))
+    made = plan.make(plan.Request("started", ("0", "1")), wanted, [], found, FoundShared(enabled=True, active=True), names)
+    assert made.restart_batches == batches
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", ()), ("0,1", ()), (f"{A},{PART}", (A, PART)), ("all", ())])
+def test_what_variables_tell_of_gpus(value: str, expected: tuple[str, ...]) -> None:
+    assert gpus_of({"CUDA_VISIBLE_DEVICES": value}) == expected
