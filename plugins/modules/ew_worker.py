@@ -120,7 +120,8 @@ options:
     default: worker.main
   arguments:
     description:
-      - Its arguments, in which C({port}), C({bind}), C({index}) (place in the list, from 0) and C({instance}) are filled in.
+      - Its arguments, in which C({port}), C({bind}), C({index}) (place in the list, from 0) and C({instance}) are filled in, and the
+        paths of O(tls).
       - Without it they are C(--port {port}), and C(--bind {bind}) after it where O(bind) is given, because not every worker knows that one.
     type: list
     elements: str
@@ -151,6 +152,27 @@ options:
       - Absolute path on the host of a file with a JSON object, whose names and values have the effect that they would have as O(secrets).
       - In check mode it may be absent, and counts as empty then. Mutually exclusive with O(secrets).
     type: path
+  tls:
+    description:
+      - Files on the host with which the instances secure their ports. What the worker does with them is its own matter.
+      - It finds their paths in C(EW_TLS_CERT), C(EW_TLS_KEY) and C(EW_TLS_CLIENT_CA), and where O(arguments) has C({tls_cert}), C({tls_key})
+        and C({tls_client_ca}).
+      - Under the system's systemd they are handed on as credentials, and need to be readable by root alone. Elsewhere the account of the instances
+        must be able to read them.
+      - After a renewal the instances have to be restarted.
+    type: dict
+    suboptions:
+      cert:
+        description: PEM file with the certificate, and those between it and the authority.
+        type: path
+        required: true
+      key:
+        description: PEM file with its key.
+        type: path
+        required: true
+      client_ca:
+        description: PEM file with the authorities whose certificates callers must have.
+        type: path
   restart:
     description: When a process that ended by itself is started again.
     type: dict
@@ -459,6 +481,11 @@ RESTART = {
     "burst": {"type": "int", "default": 5},
     "window": {"type": "float", "default": 300},
 }
+TLS = {
+    "cert": {"type": "path", "required": True},
+    "key": {"type": "path", "required": True, "no_log": False},
+    "client_ca": {"type": "path"},
+}
 LIMITS = {
     "memory": {"type": "str"},
     "cpu": {"type": "float"},
@@ -488,6 +515,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "env": {"type": "dict"},
     "secrets": {"type": "dict", "no_log": True},
     "secrets_file": {"type": "path", "no_log": False},
+    "tls": {"type": "dict", "options": TLS},
     "restart": {"type": "dict", "options": RESTART},
     "stop_timeout": {"type": "int", "default": 10},
     "limits": {"type": "dict", "options": LIMITS},

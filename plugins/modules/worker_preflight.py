@@ -70,6 +70,9 @@ options:
   health_settings:
     description: The options that M(ew_ai.worker.grpc_health) will get, as O(settings), C(targets) left out.
     type: dict
+  health_tls:
+    description: How the health will be asked over TLS, looked at on the controller together with O(settings).
+    type: dict
   secrets:
     description: The secret variables of the instances. They are looked at on the controller and not sent.
     type: dict
@@ -152,6 +155,10 @@ options:
     description: For how long the lease is taken, and renewed on the way, in seconds.
     type: int
     default: 7200
+  files:
+    description: Files on the host that must be readable, by the name of the variable that names them.
+    type: dict
+    default: {}
   take_lease:
     description: Whether to take the lease over from whoever holds it, even a run that is still working.
     type: bool
@@ -386,6 +393,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     wanted = wanted_of(options)
     unnamed = preflight.check_names(wanted)
     findings = preflight.check_platform(wanted, host) + unnamed + preflight.check_ports(wanted) + preflight.check_venv(wanted, host)
+    findings += preflight.check_files(options["files"])
     findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, has_unit)
     if options["ports"] is not None:
         findings += preflight.check_instances(options["instances"], wanted.ports)
@@ -476,6 +484,7 @@ def main() -> None:
             "settings": {"type": "dict"},
             "environment_settings": {"type": "dict"},
             "health_settings": {"type": "dict"},
+            "health_tls": {"type": "dict"},
             "secrets": {"type": "dict", "no_log": True},
             "hooks": {"type": "dict"},
             "asker": {"type": "str", "default": ""},
@@ -488,6 +497,7 @@ def main() -> None:
             "verb": {"type": "str", "default": "deploy"},
             "lease": {"type": "dict", "options": LEASE},
             "lease_timeout": {"type": "int", "default": 7200},
+            "files": {"type": "dict", "default": {}},
             "take_lease": {"type": "bool", "default": False},
             "over_from": {"type": "str", "default": ""},
             "controller_findings": {"type": "list", "elements": "dict", "default": []},

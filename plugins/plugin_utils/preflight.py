@@ -131,6 +131,18 @@ def health_findings(settings: Options) -> list[Finding]:
     return findings or [_finding(each, _GRPC_HEALTH) for each in _refusals(health.read, params, defaults)]
 
 
+def tls_findings(settings: Options, health_tls: Options, protocol: str) -> list[Finding]:
+    """Whether workers that secure their ports can be asked for their health. The files themselves are on the host."""
+    findings = []
+    if settings.get("tls") and not health_tls and protocol != "tcp":
+        remedy = "Set worker_health_tls: {ca: FILE ON THE HOST}, with cert and key where worker_tls has client_ca, and server_name."
+        findings.append(_of("invalid_option", "worker_tls is set, and worker_health_tls does not tell how the health is asked over TLS.", remedy))
+    if bool(health_tls.get("cert")) != bool(health_tls.get("key")):
+        remedy = "Give both files, certificate and key."
+        findings.append(_of("invalid_option", "worker_health_tls has one of cert and key without the other.", remedy))
+    return findings
+
+
 def asker_findings(asker: str, protocol: str) -> list[Finding]:
     """Whether who asks over the network can. asker: ``controller``, or anything else of which nothing is known here."""
     if asker != "controller" or protocol == "tcp" or importlib.util.find_spec("grpc") is not None:

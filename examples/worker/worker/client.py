@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb == "load":
         return run_load(args)
     try:
-        with connect(args.address) as channel:
+        with connect(args.address, credentials(args), args.tls_server_name) as channel:
             for number, answer in enumerate(call(args, channel)):
                 show(answer, first=number == 0, as_json=args.json, as_rows=args.verb != "infer")
     except grpc.RpcError as error:
@@ -69,8 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def connect(address: str) -> grpc.Channel:
-    return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+def connect(address: str, tls: grpc.ChannelCredentials | None = None, server_name: str = "") -> grpc.Channel:
+    """tls: None for plain text; server_name: what the certificate is for, where that is not the address."""
+    if tls is None:
+        return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    named = [("grpc.ssl_target_name_override", server_name)] if server_name else []
+    return grpc.secure_channel(address, tls, options=[*CHANNEL_OPTIONS, *named])
+
+
+def credentials(args: argparse.Namespace) -> grpc.ChannelCredentials | None:
+    """What --tls-* ask for."""
+    if not args.tls_ca:
+        return None
+    ca, key, cert = (Path(each).read_bytes() if each else None for each in (args.tls_ca, args.tls_key, args.tls_cert))
+    return grpc.ssl_channel_credentials(ca, key, cert)
 
 
 def call(args: argparse.Namespace, channel: grpc.Channel) -> Iterable[Message]:
@@ -91,7 +104,8 @@ def call(args: argparse.Namespace, channel: grpc.Channel) -> Iterable[Message]:
 
 
 def run_load(args: argparse.Namespace) -> int:
-    seen = load.run(lambda: connect(args.address), args.seconds, args.callers, args.streams, args.timeout, args.wait_for_ready)
+    tls = credentials(args)
+    seen = load.run(lambda: connect(args.address, tls, args.tls_server_name), args.seconds, args.callers, args.streams, args.timeout, args.wait_for_ready)
     if args.json:
         print(json.dumps(seen))
     else:
@@ -153,6 +167,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=_positive, metavar="SECONDS", help="for one call (default: 10; train 600)")
     parser.add_argument("--wait-for-ready", action="store_true", help="wait for a connection instead of failing without one")
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    parser.add_argument("--tls-ca", default="", metavar="FILE", help="PEM file with the authorities that signed the worker's certificate; turns TLS on")
+    parser.add_argument("--tls-cert", default="", metavar="FILE", help="PEM file with the caller's certificate, where the worker wants one")
+    parser.add_argument("--tls-key", default="", metavar="FILE", help="PEM file with its key")
+    parser.add_argument("--tls-server-name", default="", metavar="NAME", help="what the certificate is for, where it is not the address")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     infer = verbs.add_parser("infer", help="classify one point")
     stream = verbs.add_parser("stream", help="classify a point several times, as a stream")

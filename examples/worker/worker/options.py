@@ -12,6 +12,12 @@ from collections.abc import Mapping, Sequence
 from worker import faults
 from worker.version import CODE_VERSION
 
+_TLS = (
+    ("--tls-cert", "EW_TLS_CERT", "PEM file with the certificate; without it the port is plain text"),
+    ("--tls-key", "EW_TLS_KEY", "PEM file with its key"),
+    ("--tls-client-ca", "EW_TLS_CLIENT_CA", "PEM file with the authorities whose certificates callers must have"),
+)
+
 EPILOG = """\
 environment:
   EW_BIND                                  the address to listen on, unless --bind is given
@@ -20,7 +26,8 @@ environment:
   EW_TEST_*                                the faults for tests above
 
 exit status:
-  0 stopped by SIGTERM or SIGINT; 2 wrong arguments; 69 cannot listen on the port; 70 the model cannot be loaded
+  0 stopped by SIGTERM or SIGINT; 2 wrong arguments; 66 a TLS file cannot be read; 69 cannot listen on the port;
+  70 the model cannot be loaded
 """
 
 
@@ -49,12 +56,16 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace
         metavar="SECONDS",
         help="part of the grace in which calls are still accepted after NOT_SERVING, for load balancers (default: 0)",
     )
+    for flag, variable, text in _TLS:
+        parser.add_argument(flag, default=environ.get(variable) or "", metavar="FILE", help=f"{text} (default: {variable})")
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="(default: INFO)")
     parser.add_argument("--version", action="version", version=f"code version {CODE_VERSION}")
     faults.add_arguments(parser, environ)
     args = parser.parse_args(argv)
     if args.drain > args.grace:
         parser.error(f"--drain {args.drain:g} is longer than --grace {args.grace:g}, of which it is a part")
+    if bool(args.tls_cert) != bool(args.tls_key) or (args.tls_client_ca and not args.tls_cert):
+        parser.error("--tls-cert and --tls-key go together, and --tls-client-ca only with them")
     return args
 
 

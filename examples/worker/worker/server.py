@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -96,11 +97,14 @@ class Server:
         if self.health is not None:
             health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
 
-    def listen(self, bind: str, port: int) -> int:
-        """Listen and answer from now on; the port, also where 0 asked for a free one. PortError where it cannot."""
+    def listen(self, bind: str, port: int, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen and answer from now on; the port, also where 0 asked for a free one. PortError where it cannot.
+
+        credentials: of TLS, None for plain text.
+        """
         address = f"[{bind}]:{port}" if ":" in bind else f"{bind}:{port}"
         try:
-            bound: int = self._server.add_insecure_port(address)
+            bound: int = self._server.add_secure_port(address, credentials) if credentials else self._server.add_insecure_port(address)
         except RuntimeError:
             bound = 0
         if bound == 0:
@@ -130,6 +134,14 @@ class Server:
     def cut_off(self) -> None:
         """Cancel what still runs; returns at once."""
         self._server.stop(0)
+
+
+def tls(cert: str, key: str, client_ca: str) -> grpc.ServerCredentials | None:
+    """The credentials from PEM files, None without a certificate. client_ca: callers must have a certificate of these authorities. OSError."""
+    if not cert:
+        return None
+    files = [Path(each).read_bytes() if each else None for each in (cert, key, client_ca)]
+    return grpc.ssl_server_credentials([(files[1], files[0])], root_certificates=files[2], require_client_auth=bool(client_ca))
 
 
 def explain_port(bind: str, port: int) -> str:

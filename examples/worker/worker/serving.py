@@ -20,6 +20,7 @@ from worker import inference_pb2_grpc as pb2_grpc
 from worker.version import CODE_VERSION
 
 EXIT_STOPPED = 0
+EXIT_NO_FILE = 66  # sysexits.h: EX_NOINPUT
 EXIT_NO_PORT = 69  # sysexits.h: EX_UNAVAILABLE
 EXIT_LOAD_FAILED = 70  # sysexits.h: EX_SOFTWARE
 
@@ -58,7 +59,11 @@ def serve(args: argparse.Namespace, wrong: faults.Faults, calls: service.Inferen
     grpc_server.set_health("", server.NOT_SERVING if wrong.not_serving else server.SERVING)
     grpc_server.set_health(service.NAME, server.NOT_SERVING)
     try:
-        port = grpc_server.listen(args.bind, args.port)
+        credentials = server.tls(args.tls_cert, args.tls_key, args.tls_client_ca)
+        port = grpc_server.listen(args.bind, args.port, credentials)
+    except OSError as error:
+        log.error("cannot read %s: %s", error.filename, error.strerror)
+        return EXIT_NO_FILE
     except server.PortError as error:
         log.error("%s", error)
         return EXIT_NO_PORT

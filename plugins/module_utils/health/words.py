@@ -46,12 +46,12 @@ _REMEDIES: dict[str, str] = {
     "owner_elsewhere": "Leave out expect_pid for addresses of other machines, containers and proxies.",
     "tls_expired": "Renew the server's certificate: openssl s_client -connect {address} </dev/null | openssl x509 -noout -dates",
     "tls_not_yet_valid": "Compare the clocks of both sides: date -u",
-    "tls_unknown_authority": "Name the authority that signed the server's certificate with tls_ca_file.",
-    "tls_wrong_name": "Name what the certificate is for with tls_server_name: "
+    "tls_unknown_authority": "Name the authority that signed the server's certificate with tls_ca_file (worker_health_tls.ca).",
+    "tls_wrong_name": "Name what the certificate is for with tls_server_name (worker_health_tls.server_name): "
     "openssl s_client -connect {address} </dev/null | openssl x509 -noout -subject -ext subjectAltName",
-    "tls_wanted": "Set tls: true.",
+    "tls_wanted": "Set tls: true (worker_health_tls).",
     "tls_not_spoken": "Set tls: false, or give the server its certificate.",
-    "tls_client_certificate_wanted": "Give tls_cert_file and tls_key_file.",
+    "tls_client_certificate_wanted": "Give tls_cert_file and tls_key_file (worker_health_tls.cert and key).",
     "tls_client_certificate_refused": "Give a client certificate in tls_cert_file that the server's authority signed and that is valid now.",
 }
 _TLS_REMEDY = "Compare: openssl s_client -connect {address} </dev/null"

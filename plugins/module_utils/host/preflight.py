@@ -131,6 +131,19 @@ def check_unit(wanted: Wanted, host: Host, exists: t.Callable[[str], bool]) -> l
     return [Finding("invalid_option", f"worker_bind_to_unit is {wanted.bind_to_unit}, and there is no such unit on this host.", remedy)]
 
 
+def check_files(files: t.Mapping[str, str]) -> list[Finding]:
+    """Files that must be there, by the variable that names them."""
+    found = []
+    for variable, path in files.items():
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            text = f"{variable} names {path}, which cannot be read on this host: {error.strerror}."
+            found.append(Finding("missing_file", text, f"Put it there first, or correct the path: ls -l {path}"))
+    return found
+
+
 def check_names(wanted: Wanted) -> list[Finding]:
     """The names of worker and root, of which every path is made: with a finding here nothing below the root is looked at."""
     return _refused("invalid_name", names.check_name, "worker_name", wanted.name) + _refused("invalid_root", names.check_root, "worker_root", wanted.root)

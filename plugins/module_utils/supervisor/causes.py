@@ -18,6 +18,7 @@ _BEFORE_EXEC = {
     217: "its user does not exist",
     226: "its sandbox could not be set up: a path in writable_paths is missing, or the kernel lacks a feature (try sandbox: none)",
     238: "its state directory could not be made",
+    243: "a file of its option tls could not be read",
 }
 _IN_LOG = (
     (r"ModuleNotFoundError: No module named '([\w.]+)'", "the environment lacks the package of '{0}', or the release lacks the file"),

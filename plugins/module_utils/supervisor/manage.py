@@ -16,7 +16,7 @@ from ..errors import OptionError, WorkerError
 from ..files import locked
 from ..layout import Layout, WorkerLayout
 from ..salt import make_salt, read_salt
-from . import apply, gpu_holders, gpus, options, plan, process, rows
+from . import apply, gpu_holders, gpus, options, plan, port_tls, process, rows
 from .base import Supervisor, account, make_directory
 from .choose import choose
 from .journal import iso_time
@@ -66,7 +66,8 @@ def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Cal
     listed = options.instances(params)
     supervisor = choose(params, layout)
     writing = params["state"] in _WRITING and params["release"] is not None
-    spec = _spec(params, layout, listed) if writing else None
+    credentials = supervisor.kind == "systemd" and os.geteuid() == 0
+    spec = _spec(params, layout, listed, credentials) if writing else None
     found = supervisor.found()
     supervisor.check_ours({*found, *(one.name for one in listed)})
     request = _request(params, listed, found, spec is not None)
@@ -114,8 +115,8 @@ def _recorded_instances(look: Look) -> list[Instance]:
     return [Instance(name, 0, tuple(ports_of(look.found[name].recorded))) for name in look.request.names]
 
 
-def _spec(params: options.Params, layout: WorkerLayout, listed: t.Sequence[Instance]) -> Spec:
-    spec = options.spec(params, layout)
+def _spec(params: options.Params, layout: WorkerLayout, listed: t.Sequence[Instance], credentials: bool) -> Spec:
+    spec = dataclasses.replace(options.spec(params, layout), credentials=credentials)
     for instance in listed:
         if not instance.ports:
             raise OptionError("instances.ports", [], f"instance {instance.name!r} has no port", "Give it one.")
@@ -198,12 +199,14 @@ def _done(params: options.Params, look: Look) -> dict[str, t.Any]:
 
 def _check_host(spec: Spec) -> None:
     """What must be there before anything is touched."""
-    if account(spec.user) is None:
+    owner = account(spec.user)
+    if owner is None:
         raise OptionError("user", spec.user, "there is no such account on this host", f"Make it: useradd --system --shell /usr/sbin/nologin {spec.user}")
     if not os.path.isdir(spec.release):
         raise OptionError("release", spec.release, "there is no such directory on this host", "Unpack the release first.")
     if not os.access(spec.python, os.X_OK):
         raise OptionError("python", spec.python, "there is no such program on this host", "Make the environment first.")
+    port_tls.check(spec, owner)
 
 
 def _differ(look: Look, plan_: plan.Plan, tracker: Actions) -> None:

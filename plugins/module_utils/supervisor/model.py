@@ -22,7 +22,24 @@ ENVIRONMENT = "EW_ENVIRONMENT"
 PORTS = "EW_PORTS"
 GPUS = "CUDA_VISIBLE_DEVICES"
 CACHE_DIR = "EW_CACHE_DIR"
-RESERVED = frozenset((GENERATION, EFFECTIVE, RELEASE, ENVIRONMENT, PORTS, WORKER, INSTANCE, STATE_DIR, CACHE_DIR, "EW_PORT", "EW_BIND"))
+RESERVED = frozenset(
+    (
+        GENERATION,
+        EFFECTIVE,
+        RELEASE,
+        ENVIRONMENT,
+        PORTS,
+        WORKER,
+        INSTANCE,
+        STATE_DIR,
+        CACHE_DIR,
+        "EW_PORT",
+        "EW_BIND",
+        "EW_TLS_CERT",
+        "EW_TLS_KEY",
+        "EW_TLS_CLIENT_CA",
+    )
+)
 
 # A whole GPU, or a part of one.
 GPU = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
@@ -65,7 +82,10 @@ class Instance:
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What all instances of a worker have in common. user: the account, empty for the one that runs the module."""
+    """What all instances of a worker have in common. user: the account, empty for the one that runs the module.
+
+    tls: (suboption, path) of the files that secure the port; credentials: whether the supervisor hands them on.
+    """
 
     layout: WorkerLayout
     generation: int
@@ -85,6 +105,8 @@ class Spec:
     writable_paths: tuple[str, ...] = ()
     unit_overrides: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = ()
     bind_to_unit: t.Optional[str] = None
+    tls: tuple[tuple[str, str], ...] = ()
+    credentials: bool = False
 
     @property
     def environment(self) -> str:

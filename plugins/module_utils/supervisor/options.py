@@ -15,6 +15,7 @@ from ..files import read_json
 from ..layout import Layout, WorkerLayout
 from ..names import check_name, check_path, check_root
 from ..redact import MASKED_LENGTH
+from . import port_tls
 from .model import GPU, RESERVED, Instance, Limits, Restart, Spec
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -107,6 +108,7 @@ def spec(params: Params, layout: WorkerLayout) -> Spec:
         writable_paths=tuple(check_path("writable_paths", path) for path in params["writable_paths"] or ()),
         unit_overrides=_overrides(params["unit_overrides"] or {}),
         bind_to_unit=bound_unit(params),
+        tls=port_tls.files_of(params.get("tls")),
     )
 
 

@@ -234,7 +234,8 @@ def _groups(moves: t.Sequence[InstancePlan], claims: t.Mapping[str, tuple[Claim,
     holders: dict[Claim, set[int]] = {}
     for place, move in enumerate(moves):
         one = found.get(move.name, Found(move.name))
-        for claim in (*one.ports, *one.gpus):
+        claimed: set[Claim] = {*one.ports, *one.gpus}
+        for claim in claimed:
             holders.setdefault(claim, set()).add(place)
     groups: list[set[int]] = []
     for place, move in enumerate(moves):

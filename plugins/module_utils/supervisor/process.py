@@ -19,6 +19,7 @@ import typing as t
 
 from ..errors import OptionError
 from ..instances import INSTANCE, STATE_DIR, WORKER
+from . import port_tls
 from .model import (
     CACHE_DIR,
     EFFECTIVE,
@@ -43,6 +44,7 @@ def argv(spec: Spec, instance: Instance) -> list[str]:
         "bind": spec.bind or LOOPBACK,
         "index": str(instance.index),
         "instance": instance.name,
+        **{f"tls_{name}": path for name, path in port_tls.paths(spec, instance).items()},
     }
     return [spec.python, "-m", spec.module, *(_filled(argument, values) for argument in spec.arguments)]
 
@@ -50,6 +52,8 @@ def argv(spec: Spec, instance: Instance) -> list[str]:
 def _filled(argument: str, values: t.Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match.group(1) not in values:
+            if match.group(1).startswith("tls_"):
+                raise OptionError("arguments", argument, f"{match.group(0)} has no value without option tls", "Set tls: {cert: …, key: …} (worker_tls).")
             known = ", ".join(f"{{{name}}}" for name in values)
             raise OptionError("arguments", argument, f"{match.group(0)} is not a placeholder", f"Use one of {known}.")
         return values[match.group(1)]
@@ -94,6 +98,7 @@ def _identity(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
         "EW_BIND": spec.bind or LOOPBACK,
         STATE_DIR: state,
         CACHE_DIR: cache,
+        **{port_tls.VARIABLES[name]: path for name, path in port_tls.paths(spec, instance).items()},
     }
 
 
@@ -105,7 +110,7 @@ def digest(spec: Spec, instance: Instance, supervisor: str, salt: bytes) -> str:
     secrets go in and everybody may see it.
     """
     values = dataclasses.asdict(spec)
-    for name in ("layout", "generation", "bind_to_unit", "env"):
+    for name in ("layout", "generation", "bind_to_unit", "env", "credentials"):
         del values[name]
     values.update(
         root=spec.layout.root,

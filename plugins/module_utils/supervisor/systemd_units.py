@@ -74,6 +74,7 @@ def drop_in(spec: Spec, instance: Instance, stamp: Stamp, version: int, secrets_
         ("RestartSec", _number(spec.restart.delay)),
         ("TimeoutStopSec", str(spec.stop_timeout)),
         *_limits(spec),
+        *(("LoadCredential", escape_percent(f"tls_{name}:{path}")) for name, path in (spec.tls if spec.credentials else ())),
         *((key, escape_percent(value)) for key, value in sandbox.directives(spec, instance, version)),
         *(("Environment", quote(f"{key}={value}")) for key, value in sorted(process.environ(spec, instance, stamp).items())),
     ]

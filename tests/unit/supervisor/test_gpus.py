@@ -19,9 +19,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model impo
 A, B, PART = "GPU-aaaa", "GPU-bbbb", "MIG-cccc"
 KNOWN = {A: 3, B: 0}
 COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
-INFORMATION = (
-    "Model: \t\t NVIDIA A100-SXM4-40GB\nIRQ:   \t\t 42\nGPU UUID: \t {uuid}\nDevice Minor: \t {minor}\nGPU Excluded:\t No\n"
-)
+INFORMATION = "Model: \t\t NVIDIA A100-SXM4-40GB\nIRQ:   \t\t 42\nGPU UUID: \t {uuid}\nDevice Minor: \t {minor}\nGPU Excluded:\t No\n"
 
 
 def instance(name: str, *listed: str) -> Instance:

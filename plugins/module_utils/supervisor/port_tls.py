@@ -1,0 +1,58 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The files with which a worker secures its port, and where its process finds them. Needs nothing of Ansible.
+
+The system's systemd hands them on as credentials, so that the key may stay root's alone. Elsewhere the process reads them where they are.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import typing as t
+
+from ..errors import OptionError
+from ..names import check_path
+from .model import Instance, Spec
+
+# Suboption of tls -> variable of the process; the placeholder in arguments is {tls_<suboption>}.
+VARIABLES = {"cert": "EW_TLS_CERT", "key": "EW_TLS_KEY", "client_ca": "EW_TLS_CLIENT_CA"}
+_CREDENTIALS = "/run/credentials"
+
+
+def files_of(given: t.Optional[t.Mapping[str, t.Any]]) -> tuple[tuple[str, str], ...]:
+    """(suboption, path) of option tls. Raises OptionError."""
+    return tuple((name, check_path(f"tls.{name}", given[name])) for name in VARIABLES if given and given.get(name))
+
+
+def paths(spec: Spec, instance: Instance) -> dict[str, str]:
+    """Suboption -> the path at which the instance's process finds the file."""
+    directory = f"{_CREDENTIALS}/{spec.unit(instance.name)}.service"
+    return {name: f"{directory}/tls_{name}" if spec.credentials else path for name, path in spec.tls}
+
+
+def check(spec: Spec, owner: tuple[int, int]) -> None:
+    """Raise OptionError for a file that is not there, or that the process will not be able to read. owner: (uid, gid) of its account."""
+    for name, path in spec.tls:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise OptionError(f"tls.{name}", path, f"it cannot be read: {error.strerror}", "Put the file there first, on the host.") from None
+        if not spec.credentials and not _may_read(status, *owner):
+            remedy = f"Give it to the group of the account: chgrp {owner[1]} {path} && chmod 640 {path}"
+            raise OptionError(f"tls.{name}", path, f"the account of the instances ({spec.user or owner[0]}) may not read it", remedy)
+
+
+def _may_read(status: os.stat_result, uid: int, gid: int) -> bool:
+    if uid == 0 or status.st_mode & stat.S_IROTH:
+        return True
+    if status.st_uid == uid:
+        return bool(status.st_mode & stat.S_IRUSR)
+    try:
+        groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        groups = [gid]
+    return status.st_gid in groups and bool(status.st_mode & stat.S_IRGRP)
