@@ -30,6 +30,7 @@ class Secured:
         self.worker: Worker = place.worker(
             worker_tls=self.tls(self.certificate),
             worker_health_tls=self.health,
+            worker_health_tls_remote={**self.health, **pair(self.authority.issue("gateway", "DNS:gateway.example"))},
             worker_health_services=["", "ew.ai.v1.InferenceService"],
             worker_bind="0.0.0.0",
             worker_address="127.0.0.1",
@@ -54,6 +55,10 @@ class Secured:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+# Not of TLS: told by the same run of the preflight.
+SHARED_GPU = [{"name": name, "port": port, "gpus": ["GPU-0000aaaa-1111"]} for name, port in (("a", 30001), ("b", 30002))]
 
 
 def pair(files: tuple[pathlib.Path, pathlib.Path]) -> dict[str, str]:
@@ -111,13 +116,20 @@ def test_a_bad_certificate_is_told_and_the_old_worker_comes_back(secured: Secure
     ("changes", "words"),
     [
         ({"worker_tls": {"cert": "/absent.pem", "key": "/absent.key"}}, ["worker_tls.cert names /absent.pem", "worker_tls.key names /absent.key"]),
+        ({"worker_instances": SHARED_GPU}, ["instance 'a' has it already", "worker_gpu_sharing"]),
         ({"worker_health_tls": {}}, ["worker_health_tls does not tell how"]),
         ({"worker_health_tls": {"cert": "/etc/hostname"}}, ["one of cert and key without the other"]),
         ({"worker_tls": {}, "worker_arguments": ["--port", "{port}", "--tls-cert", "{tls_cert}"]}, ["{tls_cert} has no value"]),
     ],
-    ids=["absent files", "nobody could ask", "half a pair", "placeholder"],
+    ids=["absent files", "shared GPU", "nobody could ask", "half a pair", "placeholder"],
 )
 def test_what_cannot_work_is_refused_before_anything_changes(secured: Secured, changes: Data, words: list[str]) -> None:
     failure = secured.worker.run("deploy", check=True, **changes).failure
     assert failure["stage"] == "preflight"
     assert [word for word in words if word not in failure["message"]] == []
+
+
+def test_a_gpu_may_be_shared_and_must_be_there(secured: Secured) -> None:
+    failure = secured.worker.run("deploy", check=True, worker_instances=SHARED_GPU, worker_gpu_sharing=True).failure
+    # No machine of these tests has a GPU.
+    assert (failure["code"], failure["stage"]) == ("gpu_unknown", "instances")

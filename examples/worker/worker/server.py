@@ -140,8 +140,8 @@ def tls(cert: str, key: str, client_ca: str) -> grpc.ServerCredentials | None:
     """The credentials from PEM files, None without a certificate. client_ca: callers must have a certificate of these authorities. OSError."""
     if not cert:
         return None
-    files = [Path(each).read_bytes() if each else None for each in (cert, key, client_ca)]
-    return grpc.ssl_server_credentials([(files[1], files[0])], root_certificates=files[2], require_client_auth=bool(client_ca))
+    pair = (Path(key).read_bytes(), Path(cert).read_bytes())
+    return grpc.ssl_server_credentials([pair], Path(client_ca).read_bytes() if client_ca else None, bool(client_ca))
 
 
 def explain_port(bind: str, port: int) -> str:

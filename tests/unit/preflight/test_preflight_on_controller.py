@@ -274,3 +274,20 @@ class TestHooks:
         text = (CHECKOUT / "roles/worker/tasks/deploy.yml").read_text(encoding="utf-8")
         run = [hook for points in re.findall(r"__worker_points: \[(.*)\]", text) for hook in points.split(", ")]
         assert run == list(preflight.HOOKS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "health_tls", "protocol", "words"),
+    [
+        ({}, {}, "auto", []),
+        ({"tls": {"cert": "/c", "key": "/k"}}, {"ca": "/a"}, "auto", []),
+        ({"tls": {"cert": "/c", "key": "/k"}}, {}, "tcp", []),
+        ({"tls": {"cert": "/c", "key": "/k"}}, {}, "grpc", ["worker_health_tls does not tell"]),
+        ({}, {"cert": "/c"}, "auto", ["without the other"]),
+        ({}, {"cert": "/c", "key": "/k"}, "auto", []),
+    ],
+)
+def test_a_secured_port_must_be_asked_over_tls(settings: dict[str, t.Any], health_tls: dict[str, t.Any], protocol: str, words: list[str]) -> None:
+    found = preflight.tls_findings(settings, health_tls, protocol)
+    assert len(found) == len(words)
+    assert all(word in each["msg"] for word, each in zip(words, found))

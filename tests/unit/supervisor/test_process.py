@@ -42,7 +42,8 @@ def test_a_mistyped_placeholder_is_refused() -> None:
 
 
 def test_the_process_can_tell_what_it_runs() -> None:
-    environ = process.environ(SPEC, INSTANCE, Stamp("d1", 7))
+    secured = dataclasses.replace(SPEC, tls=(("cert", "/etc/w/c.pem"), ("key", "/etc/w/k.pem"), ("client_ca", "/etc/w/a.pem")))
+    environ = process.environ(secured, INSTANCE, Stamp("d1", 7))
     assert {name: environ[name] for name in sorted(RESERVED)} == {
         "EW_BIND": "127.0.0.1",
         "EW_CACHE_DIR": "/opt/w/workers/ew-worker/data/a/cache",
@@ -54,6 +55,9 @@ def test_the_process_can_tell_what_it_runs() -> None:
         "EW_PORTS": "50051,50061",
         "EW_RELEASE": "/opt/w/releases/r",
         "EW_STATE_DIR": "/opt/w/workers/ew-worker/data/a/state",
+        "EW_TLS_CERT": "/etc/w/c.pem",
+        "EW_TLS_CLIENT_CA": "/etc/w/a.pem",
+        "EW_TLS_KEY": "/etc/w/k.pem",
         "EW_WORKER": "ew-worker",
     }
     assert environ["HOME"] == environ["EW_STATE_DIR"]

@@ -158,6 +158,19 @@ def test_gpus_are_allowed_where_they_are_listed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("credentials", "key", "loaded"),
+    [(True, "/run/credentials/ew-worker@0.service/tls_key", True), (False, "/etc/w/k.pem", False)],
+    ids=["systemd", "elsewhere"],
+)
+def test_tls_files_are_handed_on_as_credentials_where_that_can_be(credentials: bool, key: str, loaded: bool) -> None:
+    tls = (("cert", "/etc/w/100%.pem"), ("key", "/etc/w/k.pem"))
+    lines = drop_in(tls=tls, credentials=credentials, arguments=("--key", "{tls_key}")).splitlines()
+    assert f"ExecStart=/opt/w/envs/e/bin/python -m worker.main --key {key}" in lines
+    assert f'Environment="EW_TLS_KEY={key}"' in lines
+    assert ("LoadCredential=tls_key:/etc/w/k.pem" in lines, "LoadCredential=tls_cert:/etc/w/100%%.pem" in lines) == (loaded, loaded)
+
+
+@pytest.mark.parametrize(
     ("root", "rows"),
     [
         ("/opt/w", {"ProtectHome": "yes", "PrivateTmp": "yes"}),
