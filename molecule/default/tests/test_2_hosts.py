@@ -59,10 +59,21 @@ def test_worker_runs_as_its_account_from_real_paths(host: Host, instance: str) -
     assert program.startswith(f"{record['environment']['prefix']}/bin/")
 
 
-def test_worker_may_not_write_what_it_runs(host: Host) -> None:
+@pytest.mark.parametrize("account", ["ew-worker", "ew-worker-build"])
+def test_neither_account_may_write_what_the_worker_runs(host: Host, account: str) -> None:
     for path in ("releases", "envs", "toolchain"):
         assert host.check_output(f"find {ROOT}/{path} ! -user root -o ! -type l -perm /022") == ""
-        assert host.run(f"runuser -u ew-worker -- touch {ROOT}/{path}/x").rc != 0
+        assert host.run(f"runuser -u {account} -- touch {ROOT}/{path}/x").rc != 0
+
+
+def test_the_worker_reaches_nothing_of_the_builds(host: Host) -> None:
+    worker, build = host.user("ew-worker"), host.user("ew-worker-build")
+    assert worker.uid != build.uid
+    assert not {*worker.groups} & {*build.groups}
+    caches = host.check_output(f"find {ROOT}/cache -mindepth 1 -maxdepth 1 -type d").split()
+    assert caches
+    assert [path for path in caches if host.run(f"runuser -u ew-worker -- ls {path}").rc == 0] == []
+    assert host.check_output("find / -xdev -user ew-worker-build ! -path '/proc/*' ! -path '/home/*' ! -path '/var/mail/*'") == ""
 
 
 def test_sandbox_leaves_only_the_workers_own_directories_writable(host: Host) -> None:

@@ -49,8 +49,9 @@ for directory in {" ".join(OPEN)}; do install -d -m 1777 $directory/open; done
 install -m 4755 /usr/bin/id /srv/id
 touch /tmp/from-outside /var/tmp/from-outside
 install -d -o ew-worker /srv/extra
+echo "not a real key" > /srv/key.pem; chmod 600 /srv/key.pem
 """
-CLEARED = f"rm -rf {' '.join(f'{each}/open' for each in OPEN)} /srv/id /srv/extra /tmp/from-outside /var/tmp/from-outside"
+CLEARED = f"rm -rf {' '.join(f'{each}/open' for each in OPEN)} /srv/id /srv/extra /srv/key.pem /tmp/from-outside /var/tmp/from-outside"
 
 # What an instance can do, by profile. None: the machine decides.
 TABLE: dict[str, tuple[t.Optional[bool], bool, bool]] = {
@@ -135,8 +136,9 @@ def score(place: Place) -> float:
 def test_what_an_instance_can_do(place: Place, gpus: tuple[str, str], sandbox: str, with_gpu: bool) -> None:
     secrets = f"{place.root}/workers/w/secrets"
     extra = [] if sandbox == "none" else ["/srv/extra"]
-    env = {"READABLE": f"{secrets}:{secrets}/0.env:/etc/shadow:/etc/hosts"}
-    args = confined(place, "try", 2, sandbox=sandbox, secrets={"TOKEN": "hunter22"}, writable_paths=extra, env=env)
+    env = {"READABLE": f"{secrets}:{secrets}/0.env:/etc/shadow:/etc/hosts:/srv/key.pem"}
+    tls = {"cert": "/etc/hosts", "key": "/srv/key.pem"}
+    args = confined(place, "try", 2, sandbox=sandbox, secrets={"TOKEN": "hunter22"}, writable_paths=extra, env=env, tls=tls)
     ok(place.run(**(with_gpus(args, *reversed(gpus)) if with_gpu else args)))
     found = told(place, "confined.json")
     expected = {name: row[PROFILES.index(sandbox)] for name, row in TABLE.items()}
@@ -154,6 +156,8 @@ def test_what_an_instance_can_do(place: Place, gpus: tuple[str, str], sandbox: s
         # Its GPU is the second one.
         assert found["nodes"] == (["/dev/nvidia-uvm", "/dev/nvidia1", "/dev/nvidiactl"] if with_gpu else [])
     assert found["readable"] == ["/etc/hosts"]
+    # Root's alone, and handed on to the process.
+    assert found["key"] == "not a real key\n"
     measured = score(place)
     print(f"systemd {place.shell('systemctl --version').split()[1]}, {sandbox}{' with a GPU' if with_gpu else ''}: {measured}")
     assert measured <= SCORES[sandbox]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 
 import pytest
@@ -108,15 +109,18 @@ def test_a_good_version_is_started_while_a_bad_one_waits_for_its_restart(place: 
 @BOTH_VERSIONS
 def test_what_ran_runs_again_after_a_reboot(place: Place, request: pytest.FixtureRequest) -> None:
     assert isinstance(place, Host)
-    ok(place.run(**wanted(place, count=2)))
+    secrets = {"TOKEN": "hunter22"}
+    ok(place.run(**wanted(place, count=2, secrets=secrets)))
     ok(place.run("stopped", only=["1"]))
+    place.shell(f"rm {place.root}/workers/w/data/0/state/facts.json")
     before = place.info()
     rebooted = tool("reboot", "--set", request.getfixturevalue("group").name, place.name)
     assert rebooted.returncode == 0, rebooted.stderr
     wait_until(lambda: states(place) == ["running", "stopped"])
     after = place.info()
     assert after["0"]["effective"] == before["0"]["effective"]
-    assert ok(place.run(only=["0"], **wanted(place, count=2)))["changed"] is False
+    assert place.facts()["environ"]["TOKEN"] == "hunter22"
+    assert ok(place.run(only=["0"], **wanted(place, count=2, secrets=secrets)))["changed"] is False
 
 
 @HERE
@@ -157,7 +161,14 @@ def test_a_secret_is_in_no_property_and_no_readable_file(place: Place) -> None:
     ok(place.run(**wanted(place, secrets={"TOKEN": "hunter22"})))
     assert place.facts()["environ"]["TOKEN"] == "hunter22"
     as_user = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
-    assert "hunter22" not in place.shell(f"{as_user} systemctl show 'w@*' w.target; {as_user} cat /proc/*/environ 2>/dev/null")
+    place.shell("systemctl daemon-reload")
+    properties = (
+        "busctl get-property org.freedesktop.systemd1 $(busctl call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager"
+    )
+    properties += " GetUnit s w@0.service | cut -d' ' -f2 | tr -d '\"') org.freedesktop.systemd1.Service Environment EnvironmentFiles ExecStart"
+    assert "0.env" in place.shell(f"{as_user} sh -c {shlex.quote(properties)}")
+    for command in ("systemctl show 'w@*' w.target", "systemctl cat w@0.service", properties, "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline"):
+        assert "hunter22" not in place.shell(f"{as_user} sh -c {shlex.quote(command)} 2>/dev/null"), command
     assert place.shell(f"{as_user} grep -rl hunter22 {place.root} /etc/systemd /run 2>/dev/null") == ""
     assert place.shell(f"stat -c '%a %U' {place.root}/workers/w/secrets/0.env").strip() == "600 root"
 
