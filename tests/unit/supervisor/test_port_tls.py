@@ -1,0 +1,91 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files that secure a worker's port: taken from the options, looked at on the host, found by the process."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import check_files
+from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import port_tls, process
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model import Instance, Spec
+
+STRANGER = (54_321, 54_322)
+
+
+def spec(*tls: tuple[str, str], **values: t.Any) -> Spec:
+    return Spec(Layout("/opt/w").worker("w"), 1, "/r", "/e/bin/python", tls=tls, **values)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, ()),
+        ({}, ()),
+        ({"cert": "/c", "key": "/k", "client_ca": None}, (("cert", "/c"), ("key", "/k"))),
+        ({"key": "/k", "client_ca": "/a", "cert": "/c"}, (("cert", "/c"), ("key", "/k"), ("client_ca", "/a"))),
+    ],
+)
+def test_the_option(given: t.Optional[dict[str, t.Any]], found: tuple[tuple[str, str], ...]) -> None:
+    assert port_tls.files_of(given) == found
+
+
+def test_a_relative_path_is_refused() -> None:
+    with pytest.raises(OptionError) as refused:
+        port_tls.files_of({"cert": "/c", "key": "k.pem"})
+    assert refused.value.details["option"] == "tls.key"
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "credentials", "fits"),
+    [
+        (0o600, STRANGER, False, False),
+        (0o600, STRANGER, True, True),
+        (0o644, STRANGER, False, True),
+        (0o640, (STRANGER[0], os.getegid()), False, True),
+        (0o600, (os.geteuid(), os.getegid()), False, True),
+        (0o000, (0, 0), False, True),
+    ],
+    ids=["root's alone", "handed on", "everybody's", "the group's", "its own", "root itself"],
+)
+def test_who_can_read_a_key(tmp_path: pathlib.Path, mode: int, owner: tuple[int, int], credentials: bool, fits: bool) -> None:
+    key = tmp_path / "key"
+    key.touch()
+    key.chmod(mode)
+    wanted = spec(("key", str(key)), credentials=credentials)
+    if fits:
+        port_tls.check(wanted, owner)
+        return
+    with pytest.raises(OptionError) as refused:
+        port_tls.check(wanted, owner)
+    assert f"chgrp {owner[1]} {key}" in refused.value.remedy
+
+
+def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
+    absent = str(tmp_path / "absent")
+    with pytest.raises(OptionError) as refused:
+        port_tls.check(spec(("cert", absent), credentials=True), STRANGER)
+    assert (refused.value.details["option"], "No such file" in refused.value.message) == ("tls.cert", True)
+    assert [(each.check, "worker_tls.cert" in each.msg) for each in check_files({"worker_tls.cert": absent})] == [("missing_file", True)]
+    assert check_files({"worker_tls.cert": __file__}) == []
+
+
+def test_a_placeholder_without_the_option_names_the_option() -> None:
+    with pytest.raises(OptionError) as refused:
+        process.argv(spec(arguments=("{tls_key}",)), Instance("0", 0, (1,)))
+    assert "worker_tls" in refused.value.remedy
+
+
+def test_who_hands_the_files_on_changes_no_digest() -> None:
+    instance, tls = Instance("0", 0, (1,)), (("cert", "/c"), ("key", "/k"))
+    plain = process.digest(spec(), instance, "systemd", b"salt")
+    assert process.digest(spec(credentials=True), instance, "systemd", b"salt") == plain
+    assert process.digest(spec(*tls), instance, "systemd", b"salt") != plain
