@@ -103,7 +103,10 @@ def _find_gpus(look: Look, sharing: bool) -> None:
     """Give the instances the nodes of their GPUs. Raises WorkerError where one is not there, or somebody else's."""
     if not any(one.gpus for one in look.instances):
         return
-    look.instances = gpus.resolved(look.instances, gpus.found(), gpus.has_amd())
+    resolved = gpus.resolved(look.instances, gpus.found(), gpus.has_amd())
+    if look.supervisor.kind == "systemd" and look.spec is not None and look.spec.sandbox != "none":
+        # Elsewhere an instance finds all nodes there are.
+        look.instances = resolved
     look.sharing = sharing
     if not sharing:
         going = {*(one.name for one in look.instances), *look.request.unwanted}
@@ -160,7 +163,7 @@ def _want(look: Look, salt: bytes) -> None:
         files = look.supervisor.instance_files(look.spec, instance, Stamp(effective, generation))
         missing = apply.data_is_missing(look.layout, instance.name, owner)
         alone = () if look.sharing else instance.gpus
-        look.wanted.append(plan.Wanted(instance.name, effective, tuple(files), missing, instance.ports, alone))
+        look.wanted.append(plan.Wanted(instance.name, effective, tuple(files), missing, instance.ports, alone, instance.nodes))
 
 
 def _told(look: Look) -> dict[str, t.Any]:

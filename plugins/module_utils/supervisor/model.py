@@ -21,6 +21,8 @@ RELEASE = "EW_RELEASE"
 ENVIRONMENT = "EW_ENVIRONMENT"
 PORTS = "EW_PORTS"
 GPUS = "CUDA_VISIBLE_DEVICES"
+# The device nodes that it was given: they may change with the machine's hardware, while what is wanted does not.
+NODES = "EW_GPU_NODES"
 CACHE_DIR = "EW_CACHE_DIR"
 RESERVED = frozenset(
     (
@@ -33,6 +35,7 @@ RESERVED = frozenset(
         INSTANCE,
         STATE_DIR,
         CACHE_DIR,
+        NODES,
         "EW_PORT",
         "EW_BIND",
         "EW_TLS_CERT",

@@ -10,7 +10,7 @@ import dataclasses
 import typing as t
 
 from .base import differs
-from .model import EFFECTIVE, File, Found, FoundShared
+from .model import EFFECTIVE, NODES, File, Found, FoundShared
 
 START, RESTART, STOP = "start", "restart", "stop"
 _DONE = {START: "started", RESTART: "restarted", STOP: "stopped"}
@@ -38,7 +38,10 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """One instance as it must be. missing_data: its own directories are absent or belong to somebody else. gpus: those that it shares with nobody."""
+    """One instance as it must be. missing_data: its own directories are absent or belong to somebody else. gpus: those that it shares with nobody.
+
+    nodes: the device nodes that it is to find.
+    """
 
     name: str
     effective: str
@@ -46,6 +49,7 @@ class Wanted:
     missing_data: bool = False
     ports: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
 
     @property
     def alone(self) -> tuple[Claim, ...]:
@@ -223,7 +227,12 @@ def _run(request: Request, wanted: t.Optional[Wanted], found: Found) -> str:
     if request.state == "restarted" or request.force_restart:
         return RESTART
     # What counts is what the process runs, not what stands in the files: it may have been started before they changed.
-    return RESTART if wanted is not None and (found.runs or {}).get(EFFECTIVE) != wanted.effective else ""
+    if wanted is None:
+        return ""
+    runs = found.runs or {}
+    # One that does not tell its nodes was started by an older version, which gave it all of them.
+    renumbered = bool(wanted.nodes) and runs.get(NODES, ",".join(wanted.nodes)) != ",".join(wanted.nodes)
+    return RESTART if renumbered or runs.get(EFFECTIVE) != wanted.effective else ""
 
 
 def _groups(moves: t.Sequence[InstancePlan], claims: t.Mapping[str, tuple[Claim, ...]], found: t.Mapping[str, Found]) -> list[tuple[InstancePlan, ...]]:

@@ -26,6 +26,7 @@ from .model import (
     ENVIRONMENT,
     GENERATION,
     GPUS,
+    NODES,
     PORTS,
     RELEASE,
     Instance,
@@ -98,6 +99,7 @@ def _identity(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
         "EW_BIND": spec.bind or LOOPBACK,
         STATE_DIR: state,
         CACHE_DIR: cache,
+        **({NODES: ",".join(instance.nodes)} if instance.nodes else {}),
         **{port_tls.VARIABLES[name]: path for name, path in port_tls.paths(spec, instance).items()},
     }
 
@@ -120,7 +122,7 @@ def digest(spec: Spec, instance: Instance, supervisor: str, salt: bytes) -> str:
         arguments=argv(spec, instance)[3:],
         env=sorted({**dict(spec.env), **dict(instance.env)}.items()),
     )
-    for name in ("index", "env"):
+    for name in ("index", "env", "nodes"):
         del values["instance"][name]
     text = json.dumps(_without_empty(values), sort_keys=True, ensure_ascii=False)
     return hmac.new(salt, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:32]

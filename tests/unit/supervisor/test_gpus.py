@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import typing as t
 
@@ -13,7 +14,7 @@ import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
-from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import gpu_holders, gpus, options, plan, supervisord_files, systemd_units
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import gpu_holders, gpus, options, plan, process, supervisord_files, systemd_units
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model import Found, FoundShared, Instance, Spec, Stamp, gpus_of
 
 A, B, PART = "GPU-aaaa", "GPU-bbbb", "MIG-cccc"
@@ -135,3 +136,24 @@ def test_those_that_exchange_gpus_are_down_together(alone: bool, batches: list[l
 @pytest.mark.parametrize(("value", "expected"), [("", ()), ("0,1", ()), (f"{A},{PART}", (A, PART)), ("all", ())])
 def test_what_variables_tell_of_gpus(value: str, expected: tuple[str, ...]) -> None:
     assert gpus_of({"CUDA_VISIBLE_DEVICES": value}) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "restarts"),
+    [({"EW_GPU_NODES": "/dev/nvidia0"}, []), ({"EW_GPU_NODES": "/dev/nvidia1"}, [["0"]]), ({}, [])],
+    ids=["the same", "renumbered", "an older version"],
+)
+def test_an_instance_is_restarted_where_its_gpu_has_another_number_now(told: dict[str, str], restarts: list[list[str]]) -> None:
+    found = {"0": Found("0", "running", enabled=True, pid=1, runs={"EW_EFFECTIVE": "same", "CUDA_VISIBLE_DEVICES": A, **told})}
+    wanted = [plan.Wanted("0", "same", (), gpus=(A,), nodes=("/dev/nvidia0",))]
+    names = plan.Names("w", False, ("unit", "w.target"), lambda path: ("unit", path))
+    made = plan.make(plan.Request("started", ("0",)), wanted, [], found, FoundShared(enabled=True, active=True), names)
+    assert made.restart_batches == restarts
+
+
+def test_nodes_are_told_to_the_process_and_change_no_digest() -> None:
+    spec = Spec(Layout("/opt/w").worker("w"), 1, "/r", "/e/bin/python")
+    one, other = instance("0", A), dataclasses.replace(instance("0", A), nodes=("/dev/nvidiactl", "/dev/nvidia3"))
+    assert process.digest(spec, one, "systemd", b"salt") == process.digest(spec, other, "systemd", b"salt")
+    assert process.environ(spec, other, Stamp("e", 1))["EW_GPU_NODES"] == "/dev/nvidiactl,/dev/nvidia3"
+    assert "EW_GPU_NODES" not in process.environ(spec, one, Stamp("e", 1))

@@ -43,13 +43,14 @@ def test_a_mistyped_placeholder_is_refused() -> None:
 
 def test_the_process_can_tell_what_it_runs() -> None:
     secured = dataclasses.replace(SPEC, tls=(("cert", "/etc/w/c.pem"), ("key", "/etc/w/k.pem"), ("client_ca", "/etc/w/a.pem")))
-    environ = process.environ(secured, INSTANCE, Stamp("d1", 7))
+    environ = process.environ(secured, dataclasses.replace(INSTANCE, nodes=("/dev/nvidia0",)), Stamp("d1", 7))
     assert {name: environ[name] for name in sorted(RESERVED)} == {
         "EW_BIND": "127.0.0.1",
         "EW_CACHE_DIR": "/opt/w/workers/ew-worker/data/a/cache",
         "EW_EFFECTIVE": "d1",
         "EW_ENVIRONMENT": "/opt/w/envs/e",
         "EW_GENERATION": "7",
+        "EW_GPU_NODES": "/dev/nvidia0",
         "EW_INSTANCE": "a",
         "EW_PORT": "50051",
         "EW_PORTS": "50051,50061",
