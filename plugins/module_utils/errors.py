@@ -12,6 +12,9 @@ from __future__ import annotations
 import typing as t
 
 
+LONGEST_VALUE = 200  # characters of a bad value that a message shows
+
+
 class WorkerError(Exception):
     """A failure that an operator can act on.
 
@@ -43,7 +46,14 @@ class OptionError(WorkerError):
     def __init__(self, option: str, value: object, problem: str, remedy: str) -> None:
         super().__init__(
             "invalid_option",
-            f"Option '{option}' has the value {value!r}: {problem}.",
+            f"Option '{option}' has the value {shown(value)}: {problem}.",
             remedy,
             option=option,
         )
+
+
+def shown(value: object) -> str:
+    """The value as Python writes it, its middle left out where it is long."""
+    text = repr(value)
+    half = LONGEST_VALUE // 2
+    return text if len(text) <= LONGEST_VALUE else f"{text[:half]}…{text[-half:]} ({len(text)} characters)"

@@ -28,7 +28,7 @@ from tests.hosts.inventory import ssh_options
 from tests.hosts.podman import Podman
 from tests.hosts.spec import Set
 from tests.shared import PATIENCE
-from tools.checkout import CACHE, CHECKOUT, environment
+from tools.checkout import CACHE, CHECKOUT, COLLECTIONS, environment
 
 ON_HOST = pathlib.Path(__file__).with_name("on_host")
 COLLECTION = "ew_ai.worker"
@@ -80,6 +80,7 @@ class Fleet:
         self.addresses = hostset.members(self.podman, self.group)[1]
         self.hosts = sorted(self.addresses)
         self.canary = self.hosts[0]
+        self.collections = COLLECTIONS
         self.variables: dict[str, t.Any] = {}
         self.runs: dict[str, Run] = {}
         self.kept: dict[str, t.Any] = {}
@@ -97,7 +98,13 @@ class Fleet:
         command += ["--inventory", str(CHECKOUT / "molecule" / self.scenario / "inventory")]
         command += ["--extra-vars", json.dumps({"report_dir": str(reports), **self.variables, **variables}), *(["--limit", limit] if limit else []), *options]
         environ = environment(
-            {"MOLECULE_PROJECT_DIRECTORY": str(CHECKOUT), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(CACHE / "ansible")}
+            {
+                "MOLECULE_PROJECT_DIRECTORY": str(CHECKOUT),
+                "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
+                "ANSIBLE_FORCE_COLOR": "0",
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_HOME": str(CACHE / "ansible"),
+            }
         )
         start = time.monotonic()
         done = subprocess.run(

@@ -52,6 +52,7 @@ class Look:
 def manage(params: options.Params, check_mode: bool, warn: t.Callable[[str], None]) -> dict[str, t.Any]:
     """The result of ew_worker. warn: takes a sentence. Raises WorkerError, which carries what was done until then."""
     layout = options.worker_layout(params)
+    _judge(params, layout)
     if check_mode:
         return _told(_look(params, layout, read_salt(layout.salt), warn))
     if params["state"] == "absent" and not os.path.isdir(layout.home):
@@ -62,12 +63,30 @@ def manage(params: options.Params, check_mode: bool, warn: t.Callable[[str], Non
         return _done(params, _look(params, layout, read_salt(layout.salt), warn))
 
 
+def _judge(params: options.Params, layout: WorkerLayout) -> None:
+    """Refuse a bad option before there is so much as a lock."""
+    listed = options.instances(params)
+    if params["instances"] is not None:
+        options.chosen(params, [one.name for one in listed])
+    if _is_writing(params):
+        # Where the secrets will lie changes nothing about the options.
+        _spec(params, layout, listed, credentials=False)
+
+
+def _is_writing(params: options.Params) -> bool:
+    """Whether the files of instances are to be written."""
+    return params["state"] in _WRITING and params["release"] is not None
+
+
+def _credentials(supervisor: Supervisor) -> bool:
+    """Whether secrets reach the instances as systemd's credentials."""
+    return supervisor.kind == "systemd" and os.geteuid() == 0
+
+
 def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Callable[[str], None]) -> Look:
     listed = options.instances(params)
     supervisor = choose(params, layout)
-    writing = params["state"] in _WRITING and params["release"] is not None
-    credentials = supervisor.kind == "systemd" and os.geteuid() == 0
-    spec = _spec(params, layout, listed, credentials) if writing else None
+    spec = _spec(params, layout, listed, _credentials(supervisor)) if _is_writing(params) else None
     found = supervisor.found()
     supervisor.check_ours({*found, *(one.name for one in listed)})
     request = _request(params, listed, found, spec is not None)

@@ -28,6 +28,10 @@ _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
 # A newline and a tab have a place in a variable; what else controls a terminal has none in a unit, and halves of characters in no file.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
+# More than this no supervisor takes as a time or a count; as seconds it is thirty years.
+_MOST = 1_000_000_000
+_MOST_CORES = 1_000_000
+
 Params = t.Mapping[str, t.Any]
 Pairs = tuple[tuple[str, str], ...]
 
@@ -91,7 +95,7 @@ def spec(params: Params, layout: WorkerLayout) -> Spec:
         activation["PATH"] = _text("path", params["path"])
     return Spec(
         layout=layout,
-        generation=params["generation"] or 0,
+        generation=_at_least("generation", params["generation"] or 0, 0),
         release=check_path("release", params["release"]),
         python=check_path("python", params["python"]),
         activation=tuple(sorted(activation.items())),
@@ -190,8 +194,8 @@ def _limits(values: t.Mapping[str, t.Any]) -> Limits:
     for name in ("memory", "memlock"):
         if values.get(name) is not None:
             _matching(f"limits.{name}", values[name], _SIZE, "a size such as 8G, or infinity")
-    if values.get("cpu") is not None and not 0 < values["cpu"] < math.inf:
-        raise OptionError("limits.cpu", values["cpu"], "it is no number above 0", "Give a number of cores such as 1.5.")
+    if values.get("cpu") is not None and not 0 < values["cpu"] <= _MOST_CORES:
+        raise OptionError("limits.cpu", values["cpu"], f"it is no number above 0 and up to {_MOST_CORES}", "Give a number of cores such as 1.5.")
     for name in ("tasks", "files"):
         if values.get(name) is not None:
             _at_least(f"limits.{name}", values[name], 1)
@@ -246,4 +250,6 @@ def _at_least(option: str, value: _Number, least: int) -> _Number:
     # The comparison is false for a NaN as well.
     if not least <= value < math.inf:
         raise OptionError(option, value, f"it is below {least} or no number", f"Give {least} or more.")
+    if value > _MOST:
+        raise OptionError(option, value, f"it is above {_MOST}", f"Give a number from {least} to {_MOST}.")
     return value

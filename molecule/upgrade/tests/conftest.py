@@ -1,0 +1,27 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What these tests share; they run in the order of the files' names, each going on where the one before it has ended."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from tests import planted
+from tests.molecule.fleet import Fleet, copy_example
+
+pytest_plugins = ["tests.molecule.plugin"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def source(fleet: Fleet) -> pathlib.Path:
+    """The worker directory of every deploy."""
+    path = copy_example("worker", fleet.directory / "worker")
+    # Who goes first is another scenario's matter.
+    fleet.variables.update(worker_dir=str(path), worker_serial="100%")
+    (fleet.directory / "secrets.json").write_text(json.dumps(planted.variables()), encoding="utf-8")
+    return path
