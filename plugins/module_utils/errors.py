@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import typing as t
 
-
 LONGEST_VALUE = 200  # characters of a bad value that a message shows
 
 

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 import typing as t
@@ -24,8 +25,10 @@ from .run import run
 
 
 def read_text(path: str) -> t.Optional[str]:
-    """The file's text, or None where there is no such file. Raises WorkerError ``broken_file`` for what is not UTF-8, and OSError."""
+    """The file's text, or None where there is no such file. Raises WorkerError ``broken_file`` for what is no file or not UTF-8, and OSError."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise WorkerError("broken_file", f"{path} is no regular file.", f"Look at it: ls -ld {path}")
         with open(path, encoding="utf-8") as handle:
             return handle.read()
     except (FileNotFoundError, NotADirectoryError):

@@ -383,6 +383,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
+from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import choose_backend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build import Means
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine, pip_settings, secrets_in
@@ -438,6 +439,8 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     actions = Actions()
     job = Job(module, Layout(options["root"]).jobs)
     place = wanted_place(options)
+    at_least("timeout", options["timeout"], 1)
+    at_least("lock_timeout", options["lock_timeout"], 0)
     if options["state"] == "absent":
         found = absent(place, float(options["lock_timeout"]), actions, module.check_mode, silent)
         return {**found, **actions.as_result()}

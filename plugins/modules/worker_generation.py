@@ -181,8 +181,9 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
+from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment import pruning
-from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.files import locked, read_json, write_json
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, locks, secret_files, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
@@ -209,6 +210,8 @@ class GenerationManager:
         self.warn = warn
         self.root: str = check_root("root", options["root"])
         self.name: str = check_name("name", options["name"])
+        at_least("keep", options["keep"], 1)
+        at_least("generation", options["generation"] or 1, 1)
         self.paths = Layout(self.root).worker(self.name)
         # In check mode nobody has a lease.
         self.run_id: str = "" if check_mode else options["lease_run"] or ""
@@ -244,6 +247,8 @@ class GenerationManager:
 
     def present(self) -> dict[str, t.Any]:
         """Find or record the generation of what is wanted."""
+        refuse_incomplete("release", self.options["release"], ("id", "path"))
+        refuse_incomplete("conda_environment", self.options["conda_environment"], ("prefix", "fingerprint"))
         with self.holding_state():
             self.refuse_without_lease()
             found = store.load(self.root, self.name)
@@ -463,6 +468,13 @@ class GenerationManager:
             for directory in (layout.locks, layout.workers(), self.root):
                 remove_if_empty(directory)
         return doomed
+
+
+def refuse_incomplete(option: str, value: t.Mapping[str, t.Any], keys: t.Sequence[str]) -> None:
+    """Raise OptionError where a generation could not be read again."""
+    missing = [key for key in keys if not isinstance(value.get(key), str)]
+    if missing:
+        raise OptionError(option, dict(value), f"it has no text under {missing[0]!r}", "Give it as the module before has returned it.")
 
 
 def is_release(path: str) -> bool:

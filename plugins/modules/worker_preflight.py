@@ -403,7 +403,9 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     if active is None and wanted.deploys and not unnamed and not options["offline"]:
         findings += sources_findings(options, warn)
     facts = facts_of(wanted, host, active)
-    facts["users_missing"] = preflight.missing_users(options["accounts"])
+    doubtful = preflight.check_accounts(options["accounts"], wanted.user)
+    findings += preflight.check_numbers(wanted.minimum_disk_mb, options["lease_timeout"]) + doubtful
+    facts["users_missing"] = [] if doubtful else preflight.missing_users(options["accounts"])
     supervisord = options["supervisord_findings"] if facts["supervisor"] == "supervisord" else []
     return facts, [*supervisord, *map(dataclasses.asdict, findings)]
 

@@ -171,15 +171,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
+from ansible_collections.ew_ai.worker.plugins.module_utils.names import check_root
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.options import ARGUMENTS, EMPTY, REQUIRED_IF
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.store import Store
 
 
 def work(options: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Without a package, only tell whether one is needed: the action plugin then comes back with it."""
-    root, release = options["root"], options["release"] or ""
-    if not root.startswith("/"):
-        raise OptionError("root", root, "it is not an absolute path", "Start it with /: /opt/ew_ai_worker")
+    root, release = check_root("root", options["root"]), options["release"] or ""
     if not re.fullmatch("[0-9a-f]{16}", release):
         raise OptionError("release", release, "an id has 16 hexadecimal digits", f"See what there is: ls {root}/releases")
     actions = Actions()

@@ -165,12 +165,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
+from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials
-from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError
 from ansible_collections.ew_ai.worker.plugins.module_utils.host import toolchain, toolchain_pip
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import Job
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
+from ansible_collections.ew_ai.worker.plugins.module_utils.names import check_root
 from ansible_collections.ew_ai.worker.plugins.module_utils.progress import Begin
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -220,10 +221,8 @@ def absent(params: dict[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
 
 
 def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
-    if not options["root"].startswith("/"):
-        raise OptionError("root", options["root"], "it is not an absolute path", "Give a path that starts with /.")
-    if options["timeout"] < 1:
-        raise OptionError("timeout", options["timeout"], "it must be at least 1", "Give a number of seconds.")
+    options["root"] = check_root("root", options["root"])
+    at_least("timeout", options["timeout"], 1)
     job = Job(module, Layout(options["root"]).jobs)
     if options["state"] == "absent":
         return absent(options, module.check_mode)

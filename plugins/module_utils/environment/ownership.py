@@ -21,6 +21,7 @@ import typing as t
 
 from ..errors import OptionError, WorkerError
 from ..files import remove_tree
+from ..names import check_account
 
 # Whether a directory, by its path, keeps its owner.
 Stays = t.Callable[[str], bool]
@@ -36,6 +37,7 @@ def build_identity(user: t.Optional[str]) -> t.Optional[tuple[int, int]]:
     """
     if user is None or os.geteuid() != 0:
         return None
+    check_account("build_user", user)
     try:
         account = pwd.getpwnam(user)
     except KeyError:

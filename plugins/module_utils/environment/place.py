@@ -14,7 +14,7 @@ import typing as t
 
 from ..layout import Layout
 
-_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Place:
 
 def is_name(name: str) -> bool:
     """Whether it can name an environment: no slash, blank, colon or hash, which shells and the conda family read otherwise."""
-    return bool(_NAME.match(name)) and len(name) <= 100
+    return bool(_NAME.fullmatch(name)) and len(name) <= 100
 
 
 def building_mark(path: str) -> str:

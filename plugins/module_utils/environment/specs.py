@@ -23,6 +23,11 @@ _USER_INFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,30}://)[^/\s'\"]+@", re.
 _TOKEN = re.compile(r"(?P<host>://[^/\s'\"]+)/t/[^/\s'\"]+")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
 _SPEC = re.compile(r"^(?:[^\s:]+::)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# How a requirement begins: an option, a path, a variable, an address, or a name and what may follow it.
+_LINE = re.compile(r"[-./~#]|\$\{|[A-Za-z0-9][A-Za-z0-9._-]*(?:[\s\[<>=!~;@#,(:+/]|$)")
+# Of one line, address or spec; what is longer was not meant, and solvers take their time over it.
+_LONGEST = 2000
+_LONGEST_VERSION = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +64,9 @@ def check_addresses(option: str, addresses: t.Iterable[str]) -> None:
     for address in addresses:
         if split_address(address) is None:
             raise OptionError(option, strip_credentials(address), "it is not an address", "Write https://host/path; an IPv6 address stands in brackets.")
+        if len(address) > _LONGEST or re.search(r"[\s\x00-\x1f\x7f]", address):
+            problem = f"it has a blank or a control character, or more than {_LONGEST} characters"
+            raise OptionError(option, strip_credentials(address), problem, "Write a blank in an address as %20; a directory needs a name without blanks.")
 
 
 def credentials(address: str) -> t.Optional[Secret]:
@@ -81,7 +89,8 @@ def check_channels(channels: t.Sequence[str], allow_anaconda: bool) -> tuple[str
     A directory becomes a ``file://`` address, ``nodefaults`` is left out (it is always in force).
     Raises OptionError, or WorkerError ``channel_refused`` for the channels of Anaconda, Inc.
     """
-    check_addresses("channels", channels)
+    # A directory may have blanks in its name: its address has not.
+    check_addresses("channels", (each.strip() for each in channels if "://" in each))
     found: list[str] = []
     for channel in channels:
         for each in _expand(channel.strip(), allow_anaconda):
@@ -110,7 +119,7 @@ def _expand(channel: str, allow_anaconda: bool) -> tuple[str, ...]:
         return (f"file://{urllib.parse.quote(channel.rstrip('/'))}",)
     if "://" in channel:
         return (channel.rstrip("/"),)
-    if not _NAME.match(channel):
+    if not _NAME.match(channel) or len(channel) > _LONGEST:
         raise OptionError(
             "channels", strip_credentials(channel), "this is neither a channel's name nor an address", "Write conda-forge, https://…, file:///… or /directory."
         )
@@ -129,12 +138,22 @@ def _is_anaconda(channel: str) -> bool:
 def check_packages(packages: t.Sequence[str]) -> tuple[str, ...]:
     """The conda specs, sorted, without repetition. Raises OptionError for what the solvers read as something else."""
     for spec in packages:
-        if not _SPEC.match(spec.strip()) or "\n" in spec:
+        if not _SPEC.match(spec.strip()) or not spec.isascii() or not spec.isprintable() or len(spec) > _LONGEST:
             raise OptionError("packages", spec, "this is no conda spec", 'Write a name and at most a version: "numpy", "numpy=1.26", "numpy >=1.26,<2".')
         # Solvers take it for the version ">3.11", or for any version at all.
         if re.search(r"=[<>]", spec):
             raise OptionError("packages", spec, "'=>' and '=<' are no operators", "Write >= or <=.")
     return tuple(sorted({" ".join(spec.split()) for spec in packages}))
+
+
+def check_lines(lines: t.Sequence[str]) -> t.Sequence[str]:
+    """The lines of option ``pip`` as they are, of which each could be a requirement or an option. Raises OptionError."""
+    for line in lines:
+        text = line.strip()
+        odd = len(text) > _LONGEST or any(not each.isprintable() and each not in "\n\t" for each in text)
+        if text and (odd or not _LINE.match(text)):
+            raise OptionError("pip", strip_credentials(text), "this is no requirement", 'Write a name and at most a version: "numpy", "numpy>=1.26,<2".')
+    return lines
 
 
 def spec_name(spec: str) -> str:
@@ -155,7 +174,8 @@ def check_python_version(version: t.Optional[str]) -> t.Optional[str]:
             f"there is no such Python to install; YAML reads an unquoted {version}0 as the number {version}",
             f'Write it in quotes: python_version: "{version}0".',
         )
-    if not re.match(r"^\d+(\.\d+){0,2}(\.\*)?$", version) and not re.match(r"^(?:[<>=!~]=?\s*\d+(?:\.\d+|\.\*)*\s*,?\s*)+$", version):
+    plain = re.fullmatch(r"[0-9]+(\.[0-9]+){0,2}(\.\*)?", version)
+    if len(version) > _LONGEST_VERSION or not (plain or re.fullmatch(r"(?:[<>=!~]=?\s*[0-9]+(?:\.[0-9]+|\.\*)*\s*,?\s*)+", version)):
         raise OptionError("python_version", version, "this is no version", 'Write "3.10", "3.10.14" or ">=3.10,<3.12".')
     return version
 

@@ -12,12 +12,13 @@ import typing as t
 from ..errors import OptionError, WorkerError
 from ..files import read_text
 from ..layout import Layout
+from ..names import check_file, check_path, check_root
 from .content import Content, this_platform
 from .environment_file import EnvironmentFile
 from .inputs import parse_input
 from .place import Place, is_name
 from .requirements import Reader, Requirements, Tree, parse_requirements, read_requirements
-from .specs import check_channels, check_packages, check_python_version, is_version, refuse_anaconda
+from .specs import check_channels, check_lines, check_packages, check_python_version, is_version, refuse_anaconda
 
 Options = t.Mapping[str, t.Any]
 
@@ -26,9 +27,8 @@ def wanted_place(options: Options) -> Place:
     """Where. Raises OptionError."""
     for option in ("root", "prefix", "cache", "serving_prefix"):
         value = options.get(option)
-        if value and (not os.path.isabs(value) or any(character in value for character in " \t\n:\"'")):
-            problem = "it must be an absolute path without blanks, colons and quotes"
-            raise OptionError(option, value, problem, "Choose another directory, such as /opt/ew_ai_worker.")
+        if value or option == "root":
+            (check_root if option in ("root", "prefix") else check_path)(option, value)
     if options.get("name") and not is_name(options["name"]):
         problem = "it must begin with a letter or digit and go on with letters, digits, '.', '_' or '-'"
         raise OptionError("name", options["name"], problem, "Choose a name such as ew_ai_worker.")
@@ -53,7 +53,7 @@ def wanted_content(options: Options, check: bool) -> Content:
         check_lock(listed, options, python_version)
         python_version = None
     packages = check_packages([*(options.get("packages") or []), *listed.packages])
-    pip = parse_requirements(options.get("pip") or [], None, Tree(read, None, lenient=check), "the option pip")
+    pip = parse_requirements(check_lines(options.get("pip") or []), None, Tree(read, None, lenient=check), "the option pip")
     if options.get("file"):
         tree = Tree(read, tree_of(options["file"], options), lenient=check)
         of_file = parse_requirements(listed.pip, os.path.dirname(os.path.normpath(options["file"])), tree, options["file"])
@@ -135,4 +135,4 @@ def _environment_file(options: Options, read: Reader, platform: str) -> Environm
 def _absolute(option: str, path: str) -> str:
     if not os.path.isabs(path):
         raise OptionError(option, path, "it must be an absolute path on the host", f"Write {os.path.abspath(path)}, if that is what you mean.")
-    return path
+    return check_file(option, path)

@@ -11,12 +11,14 @@ import ssl
 import typing as t
 
 from ..errors import OptionError
+from ..names import check_file
 from . import tls
 from .address import parse_address
 from .model import NOT_SERVING, Patience, Probing, Target, Tls
 
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 _LOWER_LIMITS = {"attempts": 1, "success_threshold": 1, "stable_for": 0, "interval": 0.1, "connect_timeout": 0.05, "rpc_timeout": 0.05}
+_MOST = 1_000_000  # as seconds more than a week
 _TLS_FILES = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 
 Params = t.Mapping[str, t.Any]
@@ -26,8 +28,10 @@ def read(params: Params) -> tuple[list[Target], Probing, Patience]:
     """What to probe, how, and how patiently. Raises OptionError."""
     for name, least in _LOWER_LIMITS.items():
         # The comparison is false for a NaN as well.
-        if not params[name] >= least or params[name] == float("inf"):
+        if not params[name] >= least:
             raise OptionError(name, params[name], f"it must be at least {least:g}", "Give a larger number.")
+        if params[name] > _MOST:
+            raise OptionError(name, params[name], f"it must be at most {_MOST}", "Give a smaller number.")
     if params["protocol"] == "tcp" and params["wait_for_status"] == NOT_SERVING:
         raise OptionError("wait_for_status", NOT_SERVING, "a connection alone (protocol: tcp) cannot tell", "Use protocol: grpc.")
     if not params["targets"]:
@@ -83,6 +87,7 @@ def _tls(option: str, target: Params, params: Params) -> t.Optional[Tls]:
 def _pem(path: t.Optional[str], option: str) -> t.Optional[bytes]:
     if not path:
         return None
+    check_file(option, path)
     try:
         with open(path, "rb") as handle:
             content = handle.read()

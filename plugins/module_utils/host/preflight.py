@@ -19,6 +19,7 @@ import sys
 import typing as t
 
 from .. import names, supervisors
+from ..bounds import at_least
 from ..errors import OptionError, WorkerError
 from ..instances import instance_of
 from ..layout import Layout
@@ -149,6 +150,18 @@ def check_names(wanted: Wanted) -> list[Finding]:
     return _refused("invalid_name", names.check_name, "worker_name", wanted.name) + _refused("invalid_root", names.check_root, "worker_root", wanted.root)
 
 
+def check_numbers(minimum_disk_mb: int, lease_timeout: int) -> list[Finding]:
+    """The numbers that no later stage looks at."""
+    disk = _refused("invalid_option", lambda name, number: at_least(name, number, 0), "worker_minimum_disk_mb", minimum_disk_mb)
+    return disk + _refused("invalid_option", lambda name, number: at_least(name, number, 1), "worker_lease_timeout", lease_timeout)
+
+
+def check_accounts(accounts: t.Sequence[str], user: str) -> list[Finding]:
+    """Names that no account can have. user: the one that the controller has judged already."""
+    option = "worker_build_user" if user else "worker_user or worker_build_user"
+    return [each for name in accounts if name != user for each in _refused("invalid_option", names.check_account, option, name)]
+
+
 def check_instances(instances: t.Sequence[str], ports: t.Sequence[int]) -> list[Finding]:
     """Names and ports of the instances, each there once: what ew_worker would refuse only after the environment was built."""
     found = [finding for name in instances for finding in _refused("invalid_instances", names.check_name, "worker_instances.name", name)]
@@ -163,7 +176,7 @@ def check_instances(instances: t.Sequence[str], ports: t.Sequence[int]) -> list[
     return found
 
 
-def _refused(check: str, rule: t.Callable[[str, str], str], option: str, value: str) -> list[Finding]:
+def _refused(check: str, rule: t.Callable[[str, t.Any], object], option: str, value: t.Any) -> list[Finding]:
     try:
         rule(option, value)
     except OptionError as error:

@@ -63,6 +63,8 @@ def interpreter_at(python: t.Optional[str]) -> Interpreter:
     """
     if python is None or python == sys.executable:
         return running()
+    if not os.path.isabs(python) or not os.path.isfile(python) or not os.access(python, os.X_OK):
+        raise OptionError("python", python, "it is no Python that runs here: no absolute path of a program", "Give the path of a Python 3.9 or newer.")
     try:
         done = check(run([python, "-I", "-c", _DESCRIBE], timeout=30), "not_found")
         found = Interpreter(**json.loads(done.stdout))

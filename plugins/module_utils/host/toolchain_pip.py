@@ -60,8 +60,9 @@ def pip_environment(
 def refuse_blanks(option: str, values: t.Iterable[t.Optional[str]]) -> None:
     """pip separates addresses in its variables by blanks, so that none may be in them. Raises OptionError."""
     for value in values:
-        if value and re.search(r"\s", value):
-            raise OptionError(option, redact(value), "there is a blank in it", "Write it as %20 in an address; a directory needs a name without blanks.")
+        if value and re.search(r"[\s\x00-\x1f\x7f]", value):
+            remedy = "Write a blank as %20 in an address; a directory needs a name without blanks."
+            raise OptionError(option, redact(value), "there is a blank or a control character in it", remedy)
 
 
 _NO_SPACE = "Free space or inodes (df -h {root}; df -i {root}), then run the same command again."

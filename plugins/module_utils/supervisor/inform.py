@@ -10,6 +10,7 @@ import contextlib
 import os
 import typing as t
 
+from ..bounds import at_least
 from ..files import read_json
 from ..layout import WorkerLayout
 from ..redact import MASK
@@ -20,6 +21,7 @@ from .choose import choose, info_params
 def inform(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Every instance of the worker as found, and the last ``logs`` lines of each, without the secrets that are kept for the worker."""
     layout = options.worker_layout(params)
+    at_least("logs", params["logs"], 0)
     hidden = sorted(options.masked_values(_kept_secrets(layout)), key=len, reverse=True) if params["logs"] else []
     supervisor = choose(info_params(params), layout)
     found = supervisor.found()

@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 import typing as t
 
-from ..errors import OptionError
+from ..bounds import at_least
+from ..errors import OptionError, WorkerError
 from ..files import read_json
 from ..layout import Layout, WorkerLayout
-from ..names import check_name, check_path, check_root
+from ..names import check_file, check_name, check_path, check_root
 from ..redact import MASKED_LENGTH
 from . import port_tls
 from .model import GPU, RESERVED, Instance, Limits, Restart, Spec
@@ -28,8 +28,6 @@ _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
 # A newline and a tab have a place in a variable; what else controls a terminal has none in a unit, and halves of characters in no file.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
-# More than this no supervisor takes as a time or a count; as seconds it is thirty years.
-_MOST = 1_000_000_000
 _MOST_CORES = 1_000_000
 
 Params = t.Mapping[str, t.Any]
@@ -95,7 +93,7 @@ def spec(params: Params, layout: WorkerLayout) -> Spec:
         activation["PATH"] = _text("path", params["path"])
     return Spec(
         layout=layout,
-        generation=_at_least("generation", params["generation"] or 0, 0),
+        generation=at_least("generation", params["generation"] or 0, 0),
         release=check_path("release", params["release"]),
         python=check_path("python", params["python"]),
         activation=tuple(sorted(activation.items())),
@@ -106,7 +104,7 @@ def spec(params: Params, layout: WorkerLayout) -> Spec:
         env=variables("env", params["env"]),
         secrets=variables("secrets_file" if params["secrets_file"] else "secrets", params["secrets"]),
         restart=_restart(params["restart"] or {}),
-        stop_timeout=_at_least("stop_timeout", params["stop_timeout"], 1),
+        stop_timeout=at_least("stop_timeout", params["stop_timeout"], 1),
         limits=_limits(params["limits"] or {}),
         sandbox=params["sandbox"],
         writable_paths=tuple(check_path("writable_paths", path) for path in params["writable_paths"] or ()),
@@ -147,8 +145,11 @@ def secrets(params: Params, check_mode: bool) -> dict[t.Any, t.Any]:
     """
     if not params["secrets_file"]:
         return dict(params.get("secrets") or {})
-    path = check_path("secrets_file", params["secrets_file"])
-    found = read_json(path)
+    path = check_file("secrets_file", check_path("secrets_file", params["secrets_file"]))
+    try:
+        found = read_json(path)
+    except WorkerError as error:
+        raise OptionError("secrets_file", path, f"it holds no JSON object: {error.message}", "Write names and values into it: {}.") from None
     if found is None and not check_mode:
         raise OptionError("secrets_file", path, "there is no such file on this host", "Write it first: worker_generation does for a generation with secrets.")
     if not isinstance(found, (dict, type(None))):
@@ -177,9 +178,9 @@ def refuse_under_supervisord(params: Params) -> None:
 def _restart(values: t.Mapping[str, t.Any]) -> Restart:
     default = Restart()
     restart = Restart(*(default_value if values.get(name) is None else values[name] for name, default_value in vars(default).items()))
-    _at_least("restart.burst", restart.burst, 1)
-    _at_least("restart.delay", restart.delay, 0)
-    _at_least("restart.window", restart.window, 1)
+    at_least("restart.burst", restart.burst, 1)
+    at_least("restart.delay", restart.delay, 0)
+    at_least("restart.window", restart.window, 1)
     if restart.policy != "no" and restart.burst * restart.delay >= restart.window:
         raise OptionError(
             "restart.window",
@@ -198,7 +199,7 @@ def _limits(values: t.Mapping[str, t.Any]) -> Limits:
         raise OptionError("limits.cpu", values["cpu"], f"it is no number above 0 and up to {_MOST_CORES}", "Give a number of cores such as 1.5.")
     for name in ("tasks", "files"):
         if values.get(name) is not None:
-            _at_least(f"limits.{name}", values[name], 1)
+            at_least(f"limits.{name}", values[name], 1)
     return Limits(**{name: values.get(name) for name in ("memory", "cpu", "tasks", "files", "memlock")})
 
 
@@ -240,16 +241,4 @@ def _matching(option: str, value: str, pattern: re.Pattern[str], wanted: str) ->
 def _text(option: str, value: str, newline: bool = False) -> str:
     if _CONTROL.search(value) or ("\n" in value and not newline):
         raise OptionError(option, value, "it has a newline or another control character", "Leave that out.")
-    return value
-
-
-_Number = t.TypeVar("_Number", int, float)
-
-
-def _at_least(option: str, value: _Number, least: int) -> _Number:
-    # The comparison is false for a NaN as well.
-    if not least <= value < math.inf:
-        raise OptionError(option, value, f"it is below {least} or no number", f"Give {least} or more.")
-    if value > _MOST:
-        raise OptionError(option, value, f"it is above {_MOST}", f"Give a number from {least} to {_MOST}.")
     return value
