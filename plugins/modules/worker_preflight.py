@@ -151,6 +151,10 @@ options:
         description: What the run is about to do.
         type: str
         required: true
+  keep:
+    description: How many generations are to stay, which only its end would refuse.
+    type: int
+    default: 3
   lease_timeout:
     description: For how long the lease is taken, and renewed on the way, in seconds.
     type: int
@@ -404,7 +408,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
         findings += sources_findings(options, warn)
     facts = facts_of(wanted, host, active)
     doubtful = preflight.check_accounts(options["accounts"], wanted.user)
-    findings += preflight.check_numbers(wanted.minimum_disk_mb, options["lease_timeout"]) + doubtful
+    findings += preflight.check_numbers(wanted.minimum_disk_mb, options["lease_timeout"], options["keep"]) + doubtful
     facts["users_missing"] = [] if doubtful else preflight.missing_users(options["accounts"])
     supervisord = options["supervisord_findings"] if facts["supervisor"] == "supervisord" else []
     return facts, [*supervisord, *map(dataclasses.asdict, findings)]
@@ -498,6 +502,7 @@ def main() -> None:
             "offline": {"type": "bool", "default": False},
             "verb": {"type": "str", "default": "deploy"},
             "lease": {"type": "dict", "options": LEASE},
+            "keep": {"type": "int", "default": 3},
             "lease_timeout": {"type": "int", "default": 7200},
             "files": {"type": "dict", "default": {}},
             "take_lease": {"type": "bool", "default": False},

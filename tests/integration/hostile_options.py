@@ -272,6 +272,7 @@ def _rest() -> list[Case]:
     found += _cases(preflight, "worker_instances.name", ["", "../up", "a\0b", CYRILLIC], "invalid_instances", lambda value: {"instances": [value]})
     found += _cases(preflight, "worker_minimum_disk_mb", [-1, -(10**30)], None, lambda value: {"minimum_disk_mb": value})
     found += _cases(preflight, "worker_minimum_disk_mb", [HUGE], None, lambda value: {"minimum_disk_mb": value})
+    found += _cases(preflight, "worker_keep", [*NUMBERS, HUGE], None, lambda value: {"keep": value})
     found += _cases(preflight, "worker_lease_timeout", [*NUMBERS, 10**400], None, lambda value: {"lease_timeout": value})
     found += _cases(preflight, "worker_build_user", ["a b", "--help", "a\0b", "us\u0435r"], None, lambda value: {"accounts": [value]})
     return found

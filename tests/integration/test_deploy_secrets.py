@@ -83,14 +83,16 @@ class Careless:
             "worker_http_proxy": PLACES["proxy"].value(),
             "worker_no_proxy": "127.0.0.1",
             "worker_pip": ["ew-one", PLACES["requirement"].value(host)],
-            "worker_secrets": variables(),
         }
         (place.home / "tmp").mkdir()
 
-    def run(self, check: bool = False, **variables: t.Any) -> Run:
+    def run(self, secrets: t.Mapping[str, str], check: bool = False, **variables: t.Any) -> Run:
         """Deploy with -vvv --diff and a log; the secrets come from a file, as a vault would give them."""
-        path = self.user_files / "variables.json"
-        path.write_text(json.dumps({**self.given, **variables}))
+        path = self.user_files / "variables.yml"
+        # Nothing in them is a template.
+        lines = [f"  {name}: !unsafe {json.dumps(value, ensure_ascii=False)}\n" for name, value in secrets.items()]
+        lines += [f"{name}: {json.dumps(value)}\n" for name, value in {**self.given, **variables}.items()]
+        path.write_text(f"worker_secrets:\n{''.join(lines)}")
         self.worker.arguments = ["-e", f"@{path}", "-vvv"]
         environ = {
             "ANSIBLE_LOG_PATH": str(self.place.home / "ansible.log"),
@@ -121,13 +123,14 @@ def careless(clean_place: Place, tmp_path: pathlib.Path) -> t.Iterator[Careless]
 
 def test_nobody_reads_a_secret_that_was_planted_somewhere(careless: Careless) -> None:
     with watched() as commands:
+        kept = variables()
         runs = {
-            "in check mode": careless.run(check=True).ok(),
-            "success": careless.run().ok(),
-            "a worker that fails": careless.run(worker_env={"FAILS": "1"}),
-            "in check mode, with other secrets": careless.run(check=True, worker_secrets={**variables(), "SECRET_NEW": VALUES[0].value()}).ok(),
-            "an environment that fails": careless.run(worker_index_url=PLACES["index_url"].value(), worker_pip=["ew-two"], worker_extra_index_urls=[]),
-            "a source that fails": careless.run(worker_dir=PLACES["source"].value()),
+            "in check mode": careless.run(kept, check=True).ok(),
+            "success": careless.run(kept).ok(),
+            "a worker that fails": careless.run(kept, worker_env={"FAILS": "1"}),
+            "in check mode, with another secret": careless.run({**kept, "SECRET_NEW": VALUES[0].value()}, check=True).ok(),
+            "an environment that fails": careless.run(kept, worker_index_url=PLACES["index_url"].value(), worker_pip=["ew-two"], worker_extra_index_urls=[]),
+            "a source that fails": careless.run(kept, worker_dir=PLACES["source"].value()),
         }
     failed = runs["a worker that fails"].failure
     assert (failed["code"], failed["restored"]) == ("start_failed", "Generation 1 serves again.")

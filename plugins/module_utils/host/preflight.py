@@ -150,10 +150,11 @@ def check_names(wanted: Wanted) -> list[Finding]:
     return _refused("invalid_name", names.check_name, "worker_name", wanted.name) + _refused("invalid_root", names.check_root, "worker_root", wanted.root)
 
 
-def check_numbers(minimum_disk_mb: int, lease_timeout: int) -> list[Finding]:
-    """The numbers that no later stage looks at."""
+def check_numbers(minimum_disk_mb: int, lease_timeout: int, keep: int) -> list[Finding]:
+    """The numbers that no later stage looks at, or only the last one."""
     disk = _refused("invalid_option", lambda name, number: at_least(name, number, 0), "worker_minimum_disk_mb", minimum_disk_mb)
-    return disk + _refused("invalid_option", lambda name, number: at_least(name, number, 1), "worker_lease_timeout", lease_timeout)
+    counts = (("worker_lease_timeout", lease_timeout), ("worker_keep", keep))
+    return disk + [each for option, value in counts for each in _refused("invalid_option", lambda name, number: at_least(name, number, 1), option, value)]
 
 
 def check_accounts(accounts: t.Sequence[str], user: str) -> list[Finding]:
