@@ -14,13 +14,16 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
 import time
 import typing as t
 
+from .boundaries import boundary
 from .errors import WorkerError
+from .processes import is_alive
 from .run import run
 
 
@@ -53,8 +56,9 @@ def write_text(path: str, text: str, mode: int = 0o644, owner: t.Optional[tuple[
 
     owner is (uid, gid). Raises OSError.
     """
-    directory = os.path.dirname(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)
+    directory, name = os.path.split(path)
+    _remove_abandoned(directory, name)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.{os.getpid()}.", dir=directory)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
             handle.write(text)
@@ -63,12 +67,22 @@ def write_text(path: str, text: str, mode: int = 0o644, owner: t.Optional[tuple[
             if owner is not None:
                 os.fchown(handle.fileno(), *owner)
             os.fsync(handle.fileno())
+        boundary(f"file.staged {name}")
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
     flush_directory(directory)
+
+
+def _remove_abandoned(directory: str, name: str) -> None:
+    """Remove what writers of the file left that were killed before they could rename it; their pid is in its name."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.([0-9]+)\.[^.]+")
+    for match in filter(None, map(pattern.fullmatch, os.listdir(directory))):
+        if not is_alive(int(match[1])):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, match[0]))
 
 
 def write_json(path: str, data: t.Any, mode: int = 0o644, owner: t.Optional[tuple[int, int]] = None) -> None:

@@ -28,6 +28,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 
+from .boundaries import boundary
 from .errors import WorkerError
 from .files import read_json, read_text, write_json
 from .processes import descendants, is_alive, start_ticks
@@ -82,6 +83,7 @@ class Job:
         if handle is not None:
             _print(json.dumps({"changed": False, KEY: handle}))
             raise SystemExit(0)
+        boundary("job.claimed")
         sys.stdout.flush()
         sys.stderr.flush()
         keeper = os.fork()
@@ -89,6 +91,7 @@ class Job:
             return self._become(path)
         handle = {"path": path, "pid": keeper, "start": start_ticks(keeper), "attached": False}
         write_json(os.path.join(path, "handle"), {**handle, "attached": True}, 0o600)
+        boundary("job.begun")
         _print(json.dumps({"changed": False, KEY: handle}))
         # Not by SystemExit: Ansible's wrapper would take away the files that the job imports from.
         os._exit(0)

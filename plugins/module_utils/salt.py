@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 
+from .boundaries import boundary
 from .files import write_text
 
 
@@ -26,4 +27,5 @@ def make_salt(path: str) -> bytes:
     if not salt:
         salt = secrets.token_bytes(32)
         write_text(path, salt.hex() + "\n", 0o600)
+        boundary("salt.written")
     return salt

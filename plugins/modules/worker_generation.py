@@ -181,6 +181,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
+from ansible_collections.ew_ai.worker.plugins.module_utils.boundaries import boundary
 from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment import pruning
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
@@ -260,6 +261,7 @@ class GenerationManager:
             path = self.keep_secrets(candidate)
             if not candidate.recorded and not self.check_mode:
                 store.save(self.root, self.name, states.record_candidate(found, wanted, candidate, self.now, path))
+                boundary("generation.recorded")
         return {"generation": candidate.number, "new": candidate.new, "previous": candidate.previous, "secrets_file": path}
 
     def secrets_digest(self) -> t.Optional[str]:
@@ -342,6 +344,7 @@ class GenerationManager:
         self.actions.differ("active generation", found["active"], after["active"])
         if not self.check_mode:
             store.save(self.root, self.name, after)
+            boundary("generation.concluded")
             self.warn_of_trouble("Old secrets were not removed", lambda: secret_files.forget(self.paths, after))
 
     def prune(self, coming: states.State, dropped: list[states.Record], pruned: list[str]) -> None:
@@ -357,6 +360,7 @@ class GenerationManager:
             if self.check_mode or self.remove(path):
                 self.actions.add("release" if is_release(path) else "environment", os.path.relpath(path, self.root), "removed")
                 pruned.append(os.path.relpath(path, self.root))
+                boundary("generation.pruned")
 
     def others_at_work(self) -> list[str]:
         return [each for each in store.workers(self.root) if each != self.name and lease.current(self.root, each) is not None]
@@ -385,6 +389,7 @@ class GenerationManager:
         self.actions.add("endpoints", self.name, "changed")
         if not self.check_mode:
             write_json(self.paths.endpoints, {"worker": self.name, "endpoints": wanted})
+            boundary("generation.endpoints.written")
 
     def endpoints_are(self, wanted: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
         """Whether the file tells these. A broken one is written anew. Who will answer is not known before: check mode compares all but that."""
@@ -398,6 +403,7 @@ class GenerationManager:
     def write_log(self) -> None:
         if self.options["log"] and not self.check_mode:
             store.append_log(self.root, self.name, {"at": self.now, **self.options["log"]})
+            boundary("generation.logged")
 
     def absent(self) -> dict[str, t.Any]:
         """Forget the worker; with the last one of the root goes everything that the workers shared."""
@@ -424,6 +430,7 @@ class GenerationManager:
             if found["generations"]:
                 store.save(self.root, self.name, forgotten)
             secret_files.forget(self.paths, forgotten)
+            boundary("generation.forgotten")
 
     def remove_home(self) -> None:
         """Remove what belongs to the generations, and with purge everything."""
@@ -435,6 +442,7 @@ class GenerationManager:
         for path in (self.paths.state, self.paths.endpoints, self.paths.lease, self.paths.salt):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+        boundary("generation.home.emptied")
         remove_if_empty(self.paths.home)
         if self.options["purge"]:
             store.remove_tree(self.paths.home)

@@ -16,6 +16,7 @@ import shutil
 import stat
 import typing as t
 
+from ..boundaries import boundary
 from ..errors import WorkerError
 from ..files import locked, remove_tree, write_json, write_text
 from ..progress import Progress
@@ -68,9 +69,11 @@ def build(place: Place, content: Content, fingerprint: str, path: str, number: i
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write_json(building_mark(path), {"fingerprint": fingerprint, "build": number, "pid": os.getpid()})
+            boundary("environment.marked")
             with _scratch(place, path, identity) as scratch:
                 _Build(place, content, path, means, identity, scratch, progress).work(backend, detected, chosen, fingerprint, number)
             os.unlink(building_mark(path))
+            boundary("environment.finished")
         except BaseException as error:
             # The mark stays where even that fails, and the next run removes the rest.
             with contextlib.suppress(OSError):
@@ -93,8 +96,10 @@ def remove_prefix(path: str) -> None:
     """Remove a prefix of ours so that a kill on the way leaves it recognisable as ours and not complete."""
     if not os.path.lexists(building_mark(path)):
         write_json(building_mark(path), {})
+    boundary("environment.removal.marked")
     if os.path.lexists(path):
         remove_tree(path)
+    boundary("environment.removal.emptied")
     os.unlink(building_mark(path))
 
 
@@ -115,7 +120,9 @@ class _Build:
     def work(self, backend: Backend, detected: Detected, chosen: tuple[str, str], fingerprint: str, number: int) -> None:
         sources = self._write_sources()
         self._make_prefix()
+        boundary("environment.prefix.made")
         conda = self._create(backend, tuple(self.content.conda_specs(chosen[0])))
+        boundary("environment.linked")
         library = python_directory(list_prefix(self.path, None).conda)
         site_packages = f"{library}/site-packages" if library is not None else None
         before = list_prefix(self.path, site_packages)
@@ -124,17 +131,21 @@ class _Build:
         self._post_link(conda)
         if self.content.wants_pip:
             self._install(chosen, sources, cache)
+            boundary("environment.installed")
         version = self._verify_python() if library is not None else None
         if library is not None:
             self._compile(library)
+            boundary("environment.compiled")
         if self.identity is not None:
             self.progress("hand over to root")
             # One that still has a file open could change it for ever.
             end_builders(self.identity[0])
             take_back(self.path, self.identity[0])
+            boundary("environment.handed_over")
         refuse_detours(self.path)
         activation = self._activation()
         self._freeze()
+        boundary("environment.frozen")
         after = list_prefix(self.path, site_packages)
         write_record(
             self.path,
@@ -153,6 +164,7 @@ class _Build:
                 "listing": dataclasses.asdict(after),
             },
         )
+        boundary("environment.recorded")
 
     def _write_sources(self) -> Sources:
         """Now, while nobody else can put anything into that directory."""

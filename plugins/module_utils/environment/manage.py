@@ -12,6 +12,7 @@ import os
 import typing as t
 
 from ..actions import Actions
+from ..boundaries import boundary
 from ..errors import WorkerError
 from ..files import locked
 from ..processes import users_of
@@ -210,4 +211,6 @@ def _set_link(link: str, target: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     os.symlink(target, temporary)
+    boundary("environment.link.made")
     os.replace(temporary, link)
+    boundary("environment.link.set")

@@ -16,6 +16,7 @@ import os
 import time
 import typing as t
 
+from ..boundaries import boundary
 from ..errors import WorkerError
 from ..files import read_json, write_json
 from ..layout import Layout
@@ -69,6 +70,7 @@ def take(root: str, name: str, wanted: Holder, over_from: str = "") -> None:
                 holder=dataclasses.asdict(holder),
             )
         write_json(paths.lease, dataclasses.asdict(wanted))
+        boundary("lease.taken")
 
 
 def renew(root: str, name: str, run: str) -> None:
@@ -88,6 +90,7 @@ def renew(root: str, name: str, run: str) -> None:
                 holder=dataclasses.asdict(holder) if holder is not None else None,
             )
         write_json(paths.lease, dataclasses.asdict(dataclasses.replace(holder, expires_at=time.time() + holder.timeout)))
+        boundary("lease.renewed")
 
 
 def give_back(root: str, name: str, run: str) -> None:
@@ -100,6 +103,7 @@ def give_back(root: str, name: str, run: str) -> None:
         if holder is not None and holder.run == run:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+                boundary("lease.given_back")
 
 
 def _read(path: str) -> t.Optional[Holder]:

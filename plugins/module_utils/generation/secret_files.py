@@ -17,6 +17,7 @@ import os
 import re
 import typing as t
 
+from ..boundaries import boundary
 from ..files import write_json
 from ..layout import WorkerLayout
 from . import state as states
@@ -48,6 +49,7 @@ def write(paths: WorkerLayout, number: int, values: t.Mapping[str, str]) -> str:
         os.mkdir(paths.secrets, 0o700)
     path = paths.generation_secrets(number)
     write_json(path, dict(values), 0o600)
+    boundary("generation.secrets.written")
     return path
 
 

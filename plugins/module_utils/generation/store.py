@@ -11,6 +11,7 @@ import os
 import typing as t
 
 from .. import files
+from ..boundaries import boundary
 from ..errors import WorkerError
 from ..files import flush_directory, read_json, write_json
 from ..layout import Layout
@@ -89,4 +90,5 @@ def remove_tree(path: str) -> None:
     if os.path.lexists(path):
         os.rename(path, doomed)
         flush_directory(os.path.dirname(path))
+        boundary("shared.removal.renamed")
         files.remove_tree(doomed)

@@ -22,6 +22,7 @@ import time
 import typing as t
 
 from ..actions import Actions
+from ..boundaries import boundary
 from ..errors import OptionError, WorkerError
 from ..files import flush_directory, locked, read_json, write_json, write_text
 from ..layout import Layout
@@ -138,14 +139,17 @@ class Toolchain:
         mark = _mark(plan.directory)
         requirements = os.path.join(plan.directory, REQUIREMENTS)
         write_text(requirements, self._requirements.rstrip("\n") + "\n")
+        boundary("toolchain.begun")
         progress(f"Make a virtual environment with {self._base.python}")
         done = run([self._base.python, "-m", "venv", plan.directory], environ, timeout=timeout)
         if done.rc:
             raise toolchain_pip.explain_failure(done, offline, self._layout.root)
+        boundary("toolchain.made")
         progress(f"Install {len({pin.name for pin in self._pins})} packages")
         done = run(toolchain_pip.install_argv(plan.python, requirements), environ, timeout=timeout)
         if done.rc:
             raise toolchain_pip.explain_failure(done, offline, self._layout.root)
+        boundary("toolchain.installed")
         packages = installed([_site_packages(plan.directory, self._base)])
         self._verify(plan.python, packages, environ, timeout)
         record = {
@@ -158,8 +162,10 @@ class Toolchain:
         # The record goes to the disk after all that it vouches for.
         os.sync()
         write_json(os.path.join(plan.directory, RECORD), record)
+        boundary("toolchain.recorded")
         os.unlink(mark)
         flush_directory(plan.directory)
+        boundary("toolchain.finished")
 
     def _verify(self, python: str, packages: t.Mapping[str, str], environ: dict[str, str], timeout: float) -> None:
         remedy = "The packages do not run on this machine: name another interpreter (python), or compile the requirements for it."
@@ -191,7 +197,8 @@ def remove_all(root: str, actions: Actions, check_mode: bool, timeout: float) ->
 def is_complete(directory: str, fingerprint: str) -> bool:
     """Whether the directory was finished as that toolchain and its interpreter is still there. One file is read."""
     record = read_json(os.path.join(directory, RECORD))
-    return isinstance(record, dict) and record.get("fingerprint") == fingerprint and os.access(os.path.join(directory, "bin", "python"), os.X_OK)
+    finished = isinstance(record, dict) and record.get("fingerprint") == fingerprint and not os.path.lexists(os.path.join(directory, MARK))
+    return finished and os.access(os.path.join(directory, "bin", "python"), os.X_OK)
 
 
 def newest(layout: Layout) -> t.Optional[str]:

@@ -14,6 +14,7 @@ import tempfile
 import typing as t
 
 from ..actions import Actions
+from ..boundaries import boundary
 from ..errors import WorkerError
 from ..files import flush_directory, locked, remove_tree
 from ..layout import Layout
@@ -69,11 +70,14 @@ class Store:
             _require_space(self.layout.releases, size, files)
             staging = tempfile.mkdtemp(prefix=f"{STAGING}{release}-", dir=self.layout.releases)
             try:
+                boundary("release.staged")
                 unpack_tar(package, staging)
+                boundary("release.unpacked")
                 _verify(staging, release)
                 os.chmod(staging, 0o755)
                 _flush_file_system(staging)
                 os.rename(staging, self.path(release))
+                boundary("release.renamed")
             except BaseException as error:
                 with contextlib.suppress(OSError):
                     remove_tree(staging)
@@ -101,6 +105,7 @@ class Store:
             # A process that starts from now on finds no release rather than half of one.
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.path(release), doomed)
+                boundary("release.removal.renamed")
             self._sweep()
 
     def _record(self, release: str, status: str) -> None:

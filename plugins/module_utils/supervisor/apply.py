@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from ..actions import Actions
+from ..boundaries import boundary
 from ..errors import WorkerError
 from ..layout import WorkerLayout
 from . import stability
@@ -66,35 +67,46 @@ class Apply:
             if one.enable is False:
                 self._supervisor.disable([one.name])
             self._supervisor.remove([one.name])
+            boundary("instance.removed")
             self._record(one)
         if plan.remove_shared:
             self._supervisor.remove_shared()
+            boundary("supervisor.shared.removed")
             remove_files([self._layout.salt])
             self._record_all(plan.shared_actions)
         elif plan.removals:
             self._supervisor.settle(())
 
     def _shared(self, plan: Plan) -> None:
-        write_files(plan.shared_write)
+        if plan.shared_write:
+            write_files(plan.shared_write)
+            boundary("supervisor.shared.written")
         if plan.shared_write or plan.reload:
             self._supervisor.settle([file.path for file in plan.shared_write])
+            boundary("supervisor.shared.reloaded")
         if plan.enable_shared:
             self._supervisor.enable_shared()
+            boundary("supervisor.shared.enabled")
         self._record_all(plan.shared_actions)
 
     def _start_shared(self) -> None:
         self._supervisor.start_shared()
+        boundary("supervisor.shared.started")
         self._record_all([(*self._names.shared_service, "started")])
 
     def _batch(self, batch: t.Sequence[InstancePlan]) -> None:
         for one in batch:
             if one.make_data:
                 make_data(self._layout, one.name, self._data_owner)
-            write_files(one.write)
+                boundary("instance.data.made")
+            if one.write:
+                write_files(one.write)
+                boundary("instance.written")
             remove_files(one.delete)
         changed = [path for one in batch for path in (*(file.path for file in one.write), *one.delete)]
         if any(one.settles for one in batch):
             self._supervisor.settle(changed)
+            boundary("instance.reloaded")
         self._switch(batch)
         stopping = [one.name for one in batch if one.run in (STOP, RESTART)]
         if stopping:
@@ -108,6 +120,7 @@ class Apply:
         starting = [one.name for one in batch if one.run in (START, RESTART)]
         if starting:
             complaint = self._supervisor.start(starting)
+            boundary("instance.started")
             found = stability.wait(self._supervisor, starting, complaint)
             check_values(self._supervisor, found, {name: self._effective[name] for name in starting})
 
@@ -116,10 +129,12 @@ class Apply:
             names = [one.name for one in batch if one.enable is enable]
             if names:
                 call(names)
+                boundary("instance.enabled" if enable else "instance.disabled")
 
     def _stop(self, names: t.Sequence[str]) -> None:
         self.stopped_at.update(dict.fromkeys(names, time.time()))
         self.killed += self._supervisor.stop(names, self._stop_timeout)
+        boundary("instance.stopped")
 
     def _record(self, one: InstancePlan) -> None:
         self._record_all(one.actions(self._names))
