@@ -291,12 +291,14 @@ class GenerationManager:
                 self.refuse_without_lease()
                 found = self.recorded()
                 after, kept = self.concluded(found)
+                doomed = {path for each in after["generations"] if states.find(kept, each["number"]) is None for path in paths_of(each)}
+                # Whoever is killed before all of it is removed leaves the rest to the next run.
+                kept = states.with_doomed(kept, doomed)
                 self.write_state(found, kept)
             self.write_endpoints()
             self.warn_of_trouble("The deploy log was not written", self.write_log)
             if number is not None:
-                dropped = [each for each in after["generations"] if states.find(kept, each["number"]) is None]
-                self.warn_of_trouble("What is not needed any more was not removed", lambda: self.prune(kept, dropped, pruned))
+                self.warn_of_trouble("What is not needed any more was not removed", lambda: self.prune(kept, pruned))
         finally:
             if self.run_id:
                 lease.give_back(self.root, self.name, self.run_id)
@@ -347,16 +349,21 @@ class GenerationManager:
             boundary("generation.concluded")
             self.warn_of_trouble("Old secrets were not removed", lambda: secret_files.forget(self.paths, after))
 
-    def prune(self, coming: states.State, dropped: list[states.Record], pruned: list[str]) -> None:
+    def prune(self, coming: states.State, pruned: list[str]) -> None:
+        doomed = states.doomed(coming)
         with self.holding(lambda: locks.of_root(self.root)):
-            self.remove_unneeded(coming, dropped, pruned)
+            self.remove_unneeded(coming, doomed, pruned)
+        left = set(store.unneeded(self.root, coming, doomed))
+        if left != doomed and not self.check_mode:
+            with self.holding_state():
+                store.save(self.root, self.name, states.with_doomed({**coming, states.DOOMED: []}, left))
 
-    def remove_unneeded(self, coming: states.State, dropped: list[states.Record], pruned: list[str]) -> None:
+    def remove_unneeded(self, coming: states.State, doomed: set[str], pruned: list[str]) -> None:
         """Remove what nobody needs, each path added to ``pruned``; nothing while another run may rely on what no generation names yet.
 
         Only under the lock of the root.
         """
-        for path in () if self.others_at_work() else self.unneeded(coming, dropped):
+        for path in () if self.others_at_work() else self.unneeded(coming, doomed):
             if self.check_mode or self.remove(path):
                 self.actions.add("release" if is_release(path) else "environment", os.path.relpath(path, self.root), "removed")
                 pruned.append(os.path.relpath(path, self.root))
@@ -365,16 +372,16 @@ class GenerationManager:
     def others_at_work(self) -> list[str]:
         return [each for each in store.workers(self.root) if each != self.name and lease.current(self.root, each) is not None]
 
-    def unneeded(self, coming: states.State, dropped: list[states.Record]) -> list[str]:
-        """What only the dropped generations named, and what runs brought that never came to a generation, in a day."""
+    def unneeded(self, coming: states.State, doomed: set[str]) -> list[str]:
+        """What only generations that are gone named, and what runs brought that never came to a generation, in a day."""
         moment = time.time() - store.ORPHAN_AGE
-        named = {path for record in dropped for path in paths_of(record)}
         releases = Store(self.root, self.actions, self.check_mode)
         left = {releases.path(each) for each in releases.older_than(moment)}
         # Environments of other names may be somebody's own.
-        for name in {pruning.name_of(record["environment"]["prefix"]) for record in (*dropped, *coming["generations"])} - {None}:
+        prefixes = doomed | {record["environment"]["prefix"] for record in coming["generations"]}
+        for name in {pruning.name_of(path) for path in prefixes if not is_release(path)} - {None}:
             left.update(pruning.older_than(self.root, str(name), moment))
-        return [path for path in store.unneeded(self.root, coming, named | left) if path in named or not users_of(path)]
+        return [path for path in store.unneeded(self.root, coming, doomed | left) if path in doomed or not users_of(path)]
 
     def remove(self, path: str) -> bool:
         if not is_release(path):
@@ -416,8 +423,9 @@ class GenerationManager:
                 self.refuse_without_lease()
                 found = store.load(self.root, self.name)
                 forgotten = {**states.empty(self.name), "next": found["next"]}
+                doomed = states.doomed(found).union(*(paths_of(each) for each in found["generations"]))
                 self.forget(found, forgotten)
-            self.warn_of_trouble("What is not needed any more was not removed", lambda: self.remove_unneeded(forgotten, found["generations"], pruned))
+            self.warn_of_trouble("What is not needed any more was not removed", lambda: self.remove_unneeded(forgotten, doomed, pruned))
             self.remove_home()
             pruned += self.remove_shared()
             return {"pruned": pruned, "previous": states.active(found), "last": self.is_last()}

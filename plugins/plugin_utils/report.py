@@ -14,6 +14,8 @@ import datetime
 import os
 import typing as t
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.run import describe_exit
+
 Outcome = t.Mapping[str, t.Any]
 
 STAGES = ("preflight", "toolchain", "release", "environment", "instances", "health")
@@ -38,6 +40,7 @@ UNREACHED = (
     "On the host itself the instances answer. Let the worker listen on the address in EW_BIND (or give it with worker_arguments and {bind}), "
     "open its ports in the firewall, or set worker_health_from."
 )
+DIED = "Look for the reason (journalctl -k | grep -i 'killed process'), then run the same command again."
 DONE = {
     "deploy": "deployed",
     "reinstall": "reinstalled",
@@ -114,8 +117,17 @@ def failure_line(outcome: Outcome) -> str:
 def failure_message(outcome: Outcome) -> str:
     """What went wrong; a hook's own words behind the hook's name."""
     trouble = outcome["failure"]
-    message = str(trouble.get("result", {}).get("msg", "")).strip()
+    result = trouble.get("result", {})
+    message = str(result.get("msg", "")).strip()
+    if died(result):
+        status = describe_exit(128 - result["rc"] if result["rc"] > 128 else result["rc"])
+        message = f"The module of the task {trouble.get('task', '')!r} was ended on the host before it gave a result ({status})."
     return f"The hook {trouble['hook']} failed: {message}" if trouble.get("hook") else message
+
+
+def died(result: t.Mapping[str, t.Any]) -> bool:
+    """Whether the module's process was killed: Ansible then has nothing of ours but the status of the shell around it, or the signal itself."""
+    return "module_stdout" in result and not result["module_stdout"] and (result.get("rc", 0) > 128 or result.get("rc", 0) < 0)
 
 
 def steps(outcome: Outcome, rows: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
@@ -238,7 +250,7 @@ def failure(host: str, outcome: Outcome) -> t.Optional[dict[str, t.Any]]:
     if stage is None:
         return None
     result = outcome["failure"]["result"]
-    remedy = str(result.get("remedy", ""))
+    remedy = DIED if died(result) else str(result.get("remedy", ""))
     # Modules end their message with the remedy; here it stands by itself.
     message = failure_message(outcome).removesuffix(remedy).rstrip()
     if outcome["failure"].get("task") == ASKED_OVER_NETWORK and result.get("targets"):
@@ -246,7 +258,7 @@ def failure(host: str, outcome: Outcome) -> t.Optional[dict[str, t.Any]]:
     if stage in ("instances", "health"):
         remedy = f"{remedy} Read on: ansible-playbook ew_ai.worker.logs --limit {host}".strip()
     return {
-        "code": result.get("code") or "failed",
+        "code": "module_died" if died(result) else result.get("code") or "failed",
         "stage": stage,
         "message": message,
         "remedy": remedy,
@@ -268,7 +280,8 @@ def restored(outcome: Outcome) -> str:
         return "What serves now could not be recorded: fix that, and run the same command again."
     if found.get("tried") and not found["success"]:
         return f"The previous generation could NOT be brought back: {found['msg']}"
-    if not any(each.get("changed") or each.get("actions") for each in [*outcome["applied"], *unfinished(outcome)]):
+    # What a killed module had done by then nobody has told.
+    if not any(each.get("changed") or each.get("actions") or died(each) for each in [*outcome["applied"], *unfinished(outcome)]):
         return "Nothing that serves was touched."
     if not found.get("tried"):
         return "The generation is the same as before; the table shows what became of its instances."

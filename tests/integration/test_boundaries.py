@@ -10,11 +10,9 @@ Nothing is mocked but the moment of death, which plugins/module_utils/boundaries
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
-import signal
 import sys
 import typing as t
 
@@ -22,7 +20,6 @@ import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import digest_of, scan, tree_id
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.package import package_of
-from tests.figures import tell
 from tests.integration.calling import Calls, calling
 from tests.integration.conda_env_room import directory
 from tests.integration.deploy_driver import Place, Worker
@@ -31,7 +28,7 @@ from tests.integration.fault import Fault, Tree, differing, run_and_die, tree
 from tests.integration.local_packages import local_channel, python_version, write_wheel
 from tests.integration.module_driver import run_module
 from tests.integration.test_worker_toolchain import make_wheel
-from tests.shared import free_ports, wait_until
+from tests.shared import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("boundaries")]
 
@@ -52,8 +49,9 @@ BOUNDARIES: dict[str, tuple[str, ...]] = {
     "toolchain": ("toolchain.begun", "toolchain.made", "toolchain.installed", "toolchain.recorded", "toolchain.finished"),
     "generations": (
         *("lease.taken", "lease.renewed", "lease.given_back", "salt.written", "generation.secrets.written", "generation.recorded", "generation.concluded"),
-        *("generation.endpoints.written", "generation.logged", "generation.pruned", "file.staged state.json", "file.staged lease.json"),
+        *("generation.endpoints.written", "generation.logged", "file.staged state.json", "file.staged lease.json"),
     ),
+    "pruned generations": ("generation.pruned", "release.removal.renamed"),
     "forgotten worker": ("generation.forgotten", "generation.home.emptied", "shared.removal.renamed"),
     "instances": (
         *("supervisor.shared.written", "supervisor.shared.reloaded", "supervisor.shared.enabled", "supervisor.shared.started"),
@@ -120,6 +118,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[pathlib.Pat
     """What the cases are made of: a root for what must not share one, wheels, a worker directory, and a cache that all builds share."""
     with directory("faulty-") as top:
         write_wheel(top / "wheels", "ew_one", "1.0")
+        (top / "tools.txt").write_text(make_wheel(top / "tools", "1.0"))
         (top / "source/worker").mkdir(parents=True)
         (top / "source/worker/main.py").write_text(WORKER)
         (top / "source/worker/__init__.py").touch()
@@ -152,7 +151,7 @@ def _generation(root: pathlib.Path, release: str, **options: t.Any) -> list[Step
         "settings": {"port": 50051},
         "secrets": {"TOKEN": f"token of {release}"},
     }
-    number = {"a" * 16: 1, "b" * 16: 2}[release]
+    number = 1 + "abc".index(release[0])
     concluded = {"state": "finished", "generation": number, "verdict": "healthy", "endpoints": [{"instance": release, "status": "serving"}], "keep": 1}
     return [
         ("worker_preflight", {"root": str(root), "name": NAME, "lease": lease, "wanted": {"deploys": False}, "supervisor": "supervisord"}),
@@ -185,14 +184,14 @@ def commands_for(kind: str, old: Old, workshop: pathlib.Path) -> Commands:
         removal: list[list[Step]] = [[("worker_release", {"root": str(old.root), "release": release, "state": "absent"})]]
         return Commands(old.root, [[step], *(removal if kind.startswith("removed") else [])], (f"releases/{release}", "releases/.*"))
     if kind == "toolchain":
-        requirements = make_wheel(workshop / "tools", "1.0")
+        requirements = (workshop / "tools.txt").read_text()
         options = {"root": str(old.root), "requirements": requirements, "find_links": [str(workshop / "tools")], "offline": True}
         return Commands(old.root, [[("worker_toolchain", options)]], ("toolchain/*",))
-    if kind in ("generations", "forgotten worker"):
+    if kind in ("generations", "pruned generations", "forgotten worker"):
         root = workshop / "root"
-        one, two = (_generation(root, letter * 16) for letter in "ab")
-        absent = [("worker_generation", {"root": str(root), "name": NAME, "state": "absent"})]
-        return Commands(root, [one, two] if kind == "generations" else [one, absent], ("*",))
+        made = [_generation(root, letter * 16) for letter in ("a" if kind == "forgotten worker" else "abc" if kind == "pruned generations" else "ab")]
+        absent: list[list[Step]] = [[("worker_generation", {"root": str(root), "name": NAME, "state": "absent"})]]
+        return Commands(root, made + (absent if kind == "forgotten worker" else []), ("*",))
     port = PORTS
     started = [_instances(old, workshop, port)]
     more = {
@@ -219,7 +218,7 @@ def _run(command: t.Sequence[Step], fault: t.Optional[Fault]) -> bool:
         result = run_and_die(name, {key: value for key, value in args.items() if value is not None}, fault.environ if fault is not None else {})
         if result is None:
             assert fault is not None
-            assert fault.reached and not before
+            assert (fault.reached, before) == (True, False)
             return False
         assert not result.get("failed"), (name, result.get("msg"))
     return True
@@ -240,7 +239,7 @@ def clear(commands: Commands) -> None:
 CASES = [(kind, boundary) for kind, boundaries in BOUNDARIES.items() for boundary in boundaries]
 
 
-@pytest.mark.parametrize(("kind", "boundary"), CASES, ids=[boundary for _kind, boundary in CASES])
+@pytest.mark.parametrize(("kind", "boundary"), CASES, ids=[f"{boundary} of {kind}" for kind, boundary in CASES])
 def test_the_same_command_after_a_kill_leaves_what_an_undisturbed_one_does(
     old: Old, calls: Calls, workshop: pathlib.Path, tmp_path: pathlib.Path, kind: str, boundary: str
 ) -> None:
@@ -261,3 +260,37 @@ def test_the_same_command_after_a_kill_leaves_what_an_undisturbed_one_does(
         clear(commands)
     assert calls.answered > before[0]
     assert (calls.missed[before[1] :], calls.lost[before[2] :], calls.versions) == ([], [], {"old"})
+
+
+# boundary, code, stage, and the version that serves after the failed run; each run is the same command as the one before.
+DEPLOYS = (
+    ("environment.linked", "job_died", "environment", "old"),
+    ("job.claimed", "module_died", "environment", "old"),
+    ("job.begun", "module_died", "environment", "old"),
+    ("instance.stopped", "module_died", "instances", "old"),
+    ("generation.concluded", "module_died", "instances", "new"),
+)
+
+
+def test_deploys_that_are_killed_one_after_the_other_keep_the_service_and_the_last_one_converges(old: Old, tmp_path: pathlib.Path) -> None:
+    worker, source = old.worker, old.place.copy("new", version="new")
+    wanted = {"worker_dir": str(source), "worker_packages": ["ew-lib"]}
+    with calling(old.addresses) as calls:
+        for boundary, code, stage, serves in DEPLOYS:
+            fault = Fault(boundary, tmp_path)
+            run = worker.begin("deploy", environ=fault.environ, **wanted).end()
+            assert fault.reached, boundary
+            assert (run.failure["code"], run.failure["stage"]) == (code, stage), run.failure
+            assert "journalctl -k | grep -i 'killed process'" in run.failure["remedy"]
+            assert "run the same command again" in run.failure["remedy"]
+            assert "SIGKILL" in run.failure["message"]
+            assert [worker.ask(index)["code_version"] for index in (0, 1)] == [serves] * 2
+        worker.deploy(**wanted)
+        assert worker.deploy(**wanted).changed == 0
+    assert calls.lost == []
+    assert [path for path in old.root.rglob("*") if path.name.startswith((".staging-", ".removed-")) or path.name.endswith((".building", ".new"))] == []
+    assert not (old.root / "jobs").exists()
+    assert not (worker.home / "lease.json").exists()
+    state = worker.state()
+    assert [(each["number"], each["verdict"]["status"]) for each in state["generations"]] == [(1, "healthy"), (2, "healthy")]
+    assert (state["active"], worker.endpoints()) == (2, {"0": "serving", "1": "serving"})

@@ -7,7 +7,8 @@
 A record is ``{"number", "release": {"id", "path"}, "environment": {"prefix", "fingerprint", "build", …}, "settings": {…},
 "secrets_digest", "secrets_file", "created_at", "activated_at", "verdict": {"status", "at", "message"}}``; secrets_file is the path of its
 secrets on the host, activated_at when it last became the active one; both are null where there is none.
-The state is ``{"version": 1, "worker", "active", "next", "generations": [record]}``.
+The state is ``{"version": 1, "worker", "active", "next", "generations": [record]}``, and with releases and environments that only
+generations named that are gone, and that are still to be removed, ``"doomed": [path]``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ State = dict[str, t.Any]
 
 VERSION = 1
 CANDIDATE, HEALTHY, FAILED, UNVERIFIED, ROLLED_BACK = "candidate", "healthy", "failed", "unverified", "rolled_back"
+DOOMED = "doomed"
 GOOD = (HEALTHY, UNVERIFIED)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _RELEASE = re.compile(r"[0-9a-f]{16}")
@@ -206,6 +208,18 @@ def _listed(records: t.Sequence[Record]) -> str:
 def _age(record: Record) -> tuple[str, int]:
     """Orders generations by when they were last made the active one; those that never were by when they were recorded."""
     return record["activated_at"] or record["created_at"], record["number"]
+
+
+def doomed(state: State) -> set[str]:
+    """What is still to be removed of generations that are gone."""
+    return set(state.get(DOOMED, ()))
+
+
+def with_doomed(state: State, paths: t.Collection[str]) -> State:
+    """The state with these paths beside those that it has already to be removed; without the key where there are none."""
+    listed = sorted(doomed(state).union(paths))
+    following = {key: value for key, value in state.items() if key != DOOMED}
+    return {**following, DOOMED: listed} if listed else following
 
 
 def drop_old(state: State, keep: int) -> State:

@@ -91,6 +91,9 @@ class Store:
     def remove(self, release: str) -> bool:
         """Remove the release; True where it was there. Raises WorkerError ``in_use``."""
         if not self.exists(release):
+            if not self.check_mode and self._leftovers():
+                with self._locked():
+                    self._sweep()
             return False
         refuse_in_use(self.layout, release)
         if not self.check_mode:
@@ -116,9 +119,12 @@ class Store:
 
     def _sweep(self) -> None:
         """Remove what killed runs left. Only under the lock."""
-        for name in os.listdir(self.layout.releases):
-            if name.startswith((STAGING, REMOVED)):
-                remove_tree(os.path.join(self.layout.releases, name))
+        for name in self._leftovers():
+            remove_tree(os.path.join(self.layout.releases, name))
+
+    def _leftovers(self) -> list[str]:
+        names = os.listdir(self.layout.releases) if os.path.isdir(self.layout.releases) else []
+        return [name for name in names if name.startswith((STAGING, REMOVED))]
 
     @contextlib.contextmanager
     def _locked(self) -> t.Iterator[None]:

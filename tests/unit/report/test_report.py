@@ -115,6 +115,17 @@ def test_a_remedy_is_told_once() -> None:
     assert (told["message"], told["remedy"]) == ("No way.", "Run this.")
 
 
+@pytest.mark.parametrize(("rc", "how"), [(137, "signal SIGKILL"), (-9, "signal SIGKILL")])
+def test_a_module_that_was_killed_has_a_code_and_may_have_done_something(rc: int, how: str) -> None:
+    seen = failing("ew_worker")
+    seen["failure"] = {**seen["failure"], "task": "Apply", "result": {"failed": True, "changed": False, "module_stdout": "", "msg": "No JSON", "rc": rc}}
+    told = report.failure("a", seen)
+    assert told
+    assert (told["code"], told["message"]) == ("module_died", f"The module of the task 'Apply' was ended on the host before it gave a result ({how}).")
+    assert told["remedy"].startswith(report.DIED)
+    assert told["restored"] != "Nothing that serves was touched."
+
+
 BACK = {"tried": True, "success": True, "generation": 1, "msg": ""}
 SAME = "The generation is the same as before; the table shows what became of its instances."
 PARTIAL = {"msg": "no", "actions": [{"what": "instance", "id": "ew-worker@0", "status": "restarted"}]}
