@@ -353,6 +353,7 @@ class GenerationManager:
         doomed = states.doomed(coming)
         with self.holding(lambda: locks.of_root(self.root)):
             self.remove_unneeded(coming, doomed, pruned)
+        Store(self.root, self.actions, self.check_mode).tidy()
         left = set(store.unneeded(self.root, coming, doomed))
         if left != doomed and not self.check_mode:
             with self.holding_state():

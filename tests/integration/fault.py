@@ -23,7 +23,7 @@ from tests.integration.module_driver import collections_path
 
 Tree = dict[str, tuple[t.Any, ...]]
 # Values by the keys of JSON files under which each run writes other ones: times, pids, the id of the run, random bytes.
-OF_THE_RUN = ("at", "created_at", "activated_at", "expires_at", "pid", "run", "start_ticks", "secrets_digest", "EW_EFFECTIVE", "starts")
+OF_THE_RUN = ("at", "created", "created_at", "activated_at", "expires_at", "pid", "run", "start_ticks", "secrets_digest", "EW_EFFECTIVE", "starts")
 # Held by whoever works, logs of what happened, and random bytes: nothing that a run converges.
 NOT_CONVERGED = re.compile(r"(^|/)(locks|logs|jobs|cache)(/|$)|/deploy\.log$|/supervisord/[^/]+\.(log|pid|sock|lock)$|/salt$|/data/.*/(state|cache)/")
 

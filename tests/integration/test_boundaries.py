@@ -189,7 +189,7 @@ def commands_for(kind: str, old: Old, workshop: pathlib.Path) -> Commands:
         return Commands(old.root, [[("worker_toolchain", options)]], ("toolchain/*",))
     if kind in ("generations", "pruned generations", "forgotten worker"):
         root = workshop / "root"
-        made = [_generation(root, letter * 16) for letter in ("a" if kind == "forgotten worker" else "abc" if kind == "pruned generations" else "ab")]
+        made = [_generation(root, letter * 16) for letter in ("abc" if kind == "pruned generations" else "a")]
         absent: list[list[Step]] = [[("worker_generation", {"root": str(root), "name": NAME, "state": "absent"})]]
         return Commands(root, made + (absent if kind == "forgotten worker" else []), ("*",))
     port = PORTS

@@ -203,7 +203,13 @@ class _Build:
             if self.identity is not None:
                 # A killed run may have left it lent.
                 reclaim(os.path.join(self.place.cache, UV), self.identity[0])
-            return backend.create(request, self.progress)
+            try:
+                return backend.create(request, self.progress)
+            except WorkerError as error:
+                # A tool that cannot write may stumble over what it could not write, and tell of that.
+                if error.code == "create_failed" and _is_full(self.path):
+                    raise _translated(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)) from None
+                raise
 
     def _caches(self) -> t.ContextManager[None]:
         return locked(self.place.cache_lock, self.means.lock_timeout, "the package cache")
@@ -333,6 +339,12 @@ def _scratch(place: Place, path: str, identity: t.Optional[tuple[int, int]]) -> 
             end_builders(identity[0])
         with contextlib.suppress(OSError):
             remove_tree(scratch)
+
+
+def _is_full(path: str) -> bool:
+    """Whether the file system has neither room nor inodes for another file."""
+    status = os.statvfs(path)
+    return status.f_bavail == 0 or (status.f_files > 0 and status.f_favail == 0)
 
 
 def _translated(error: OSError) -> WorkerError:

@@ -91,9 +91,7 @@ class Store:
     def remove(self, release: str) -> bool:
         """Remove the release; True where it was there. Raises WorkerError ``in_use``."""
         if not self.exists(release):
-            if not self.check_mode and self._leftovers():
-                with self._locked():
-                    self._sweep()
+            self.tidy()
             return False
         refuse_in_use(self.layout, release)
         if not self.check_mode:
@@ -110,6 +108,12 @@ class Store:
                 os.rename(self.path(release), doomed)
                 boundary("release.removal.renamed")
             self._sweep()
+
+    def tidy(self) -> None:
+        """Remove what killed runs left, where they left anything."""
+        if self._leftovers() and not self.check_mode:
+            with self._locked():
+                self._sweep()
 
     def _record(self, release: str, status: str) -> None:
         name = os.path.relpath(self.path(release), self.layout.root)
