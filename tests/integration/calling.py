@@ -15,7 +15,7 @@ import typing as t
 
 import grpc
 
-from tests.integration.example_worker_kit import inference_pb2, inference_pb2_grpc
+from tests.integration.example_worker_kit import POINT, pb2_grpc
 from tests.shared import wait_until
 
 BETWEEN = 0.05  # seconds from one round of calls to the next
@@ -41,7 +41,7 @@ def calling(addresses: t.Sequence[str]) -> collections.abc.Iterator[Calls]:
     calls, end = Calls(), threading.Event()
     with contextlib.ExitStack() as stack:
         channels = {each: stack.enter_context(grpc.insecure_channel(each, options=[("grpc.enable_http_proxy", 0)])) for each in addresses}
-        stubs = {each: inference_pb2_grpc.InferenceServiceStub(channel) for each, channel in channels.items()}  # type: ignore[no-untyped-call]
+        stubs = {each: pb2_grpc.InferenceServiceStub(channel) for each, channel in channels.items()}  # type: ignore[no-untyped-call]
 
         def go_on() -> None:
             while not end.is_set():
@@ -65,7 +65,7 @@ def _round(stubs: t.Mapping[str, t.Any], calls: Calls) -> None:
     problems = []
     for address, stub in stubs.items():
         try:
-            answer = stub.Infer(inference_pb2.InferRequest(features=[0.3, -0.4]), timeout=PATIENCE, wait_for_ready=False)
+            answer = stub.Infer(POINT, timeout=PATIENCE, wait_for_ready=False)
         except grpc.RpcError as error:
             problems.append(f"{address}: {error.code().name} {error.details()}")
             continue

@@ -28,6 +28,7 @@ sys.path.insert(0, str(EXAMPLES / "worker"))
 from worker import inference_pb2, inference_pb2_grpc  # noqa: E402
 
 pb2 = inference_pb2
+pb2_grpc = inference_pb2_grpc
 
 SERVICE = "ew.ai.v1.InferenceService"
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -18,6 +18,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.job import KEY, OFFER
+from ansible_collections.ew_ai.worker.plugins.module_utils.job import VARIABLE as JOB
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import digest_of, scan, tree_id
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.package import package_of
 from tests.integration.calling import Calls, calling
@@ -28,7 +30,7 @@ from tests.integration.fault import Fault, Tree, differing, run_and_die, tree
 from tests.integration.local_packages import local_channel, python_version, write_wheel
 from tests.integration.module_driver import run_module
 from tests.integration.test_worker_toolchain import make_wheel
-from tests.shared import free_ports
+from tests.shared import free_ports, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("boundaries")]
 
@@ -60,7 +62,7 @@ BOUNDARIES: dict[str, tuple[str, ...]] = {
     "moved instance": ("instance.reloaded", "instance.stopped"),
     "removed instances": ("instance.disabled", "instance.removed", "supervisor.shared.removed"),
 }
-# Reached by whole plays alone, for it takes an action plugin to ask for a job.
+# Reached where an action plugin offers to wait for a job.
 OF_JOBS = ("job.claimed", "job.begun")
 
 
@@ -262,35 +264,30 @@ def test_the_same_command_after_a_kill_leaves_what_an_undisturbed_one_does(
     assert (calls.missed[before[1] :], calls.lost[before[2] :], calls.versions) == ([], [], {"old"})
 
 
-# boundary, code, stage, and the version that serves after the failed run; each run is the same command as the one before.
-DEPLOYS = (
-    ("environment.linked", "job_died", "environment", "old"),
-    ("job.claimed", "module_died", "environment", "old"),
-    ("job.begun", "module_died", "environment", "old"),
-    ("instance.stopped", "module_died", "instances", "old"),
-    ("generation.concluded", "module_died", "instances", "new"),
-)
-
-
-def test_deploys_that_are_killed_one_after_the_other_keep_the_service_and_the_last_one_converges(old: Old, tmp_path: pathlib.Path) -> None:
-    worker, source = old.worker, old.place.copy("new", version="new")
-    wanted = {"worker_dir": str(source), "worker_packages": ["ew-lib"]}
-    with calling(old.addresses) as calls:
-        for boundary, code, stage, serves in DEPLOYS:
-            fault = Fault(boundary, tmp_path)
-            run = worker.begin("deploy", environ=fault.environ, **wanted).end()
-            assert fault.reached, boundary
-            assert (run.failure["code"], run.failure["stage"]) == (code, stage), run.failure
-            assert "journalctl -k | grep -i 'killed process'" in run.failure["remedy"]
-            assert "run the same command again" in run.failure["remedy"]
-            assert "SIGKILL" in run.failure["message"]
-            assert [worker.ask(index)["code_version"] for index in (0, 1)] == [serves] * 2
-        worker.deploy(**wanted)
-        assert worker.deploy(**wanted).changed == 0
-    assert calls.lost == []
-    assert [path for path in old.root.rglob("*") if path.name.startswith((".staging-", ".removed-")) or path.name.endswith((".building", ".new"))] == []
-    assert not (old.root / "jobs").exists()
-    assert not (worker.home / "lease.json").exists()
-    state = worker.state()
-    assert [(each["number"], each["verdict"]["status"]) for each in state["generations"]] == [(1, "healthy"), (2, "healthy")]
-    assert (state["active"], worker.endpoints()) == (2, {"0": "serving", "1": "serving"})
+@pytest.mark.parametrize("boundary", OF_JOBS)
+def test_work_whose_module_died_before_it_told_of_it_is_done_once_and_whole(
+    old: Old, calls: Calls, workshop: pathlib.Path, tmp_path: pathlib.Path, boundary: str
+) -> None:
+    """The test does what the action plugin does: it offers to wait, and comes for the result."""
+    lost = len(calls.lost)
+    commands, fault = commands_for("environment", old, workshop), Fault(boundary, tmp_path)
+    (((name, args),),) = commands.commands
+    try:
+        assert run_and_die(name, args, {**fault.environ, JOB: OFFER}) is None
+        assert fault.reached
+        found = run_and_die(name, args, {JOB: OFFER}) or {}
+        while KEY in found:
+            handle = found[KEY]
+            assert handle["attached"] is (boundary == "job.begun")
+            wait_until(pathlib.Path(handle["path"], "result").exists, "the job has ended")
+            found = run_and_die(name, args, {JOB: handle["path"]}) or {}
+        assert not found.get("failed"), found
+        assert found["prefix"]
+        # A result that nobody came for is kept for an hour.
+        assert boundary == "job.begun" or not (old.root / "jobs").exists()
+        made = commands.found()
+        run_all(commands, None)
+        assert differing(made, commands.found()) == []
+    finally:
+        clear(commands)
+    assert len(calls.lost) == lost
