@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
         source, requirements_file, ignore = given.pop("source", None), given.pop("requirements_file", "requirements.txt"), given.pop("ignore", None)
         extra_files = given.pop("extra_files", None) or []
         settings, environment, health = given.pop("settings", None), given.pop("environment_settings", None), given.pop("health_settings", None)
-        findings, under_supervisord = preflight.settings_findings(settings) if settings is not None else ([], [])
+        findings, under_supervisord = preflight.settings_findings({**settings, "scope": given.get("scope", "system")}) if settings is not None else ([], [])
         findings += preflight.secrets_findings(given.pop("secrets", None) or {})
         findings += preflight.environment_findings(environment) if environment is not None else []
         findings += preflight.health_findings(health) if health is not None else []
@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
             wanted["environment_name"] = environment.get("name")
             # Where a lock names the packages no channel is asked for any.
             wanted["channels"] = [] if locks else preflight.askable_channels(environment)
-        for name in ("user", "bind_to_unit"):
+        for name in ("user", "bind_to_unit", "limits"):
             wanted[name] = (settings or {}).get(name)
         addresses = [strip_credentials(str(each)) for each in given.get("addresses") or [] if each]
         return {**given, "addresses": addresses, "wanted": wanted, "controller_findings": findings, "supervisord_findings": under_supervisord}

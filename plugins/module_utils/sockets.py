@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import ipaddress
 import os
+import pwd
 import struct
 import typing as t
 
@@ -34,13 +35,20 @@ class Listener:
 
     def __str__(self) -> str:
         if self.pid is None:
-            return f"a process of user id {self.uid} (its pid is hidden from this user)"
+            return f"a process of user id {self.uid}{_name(self.uid)} (its pid is hidden from this user)"
         return f"pid {self.pid} ({' '.join(self.command.split())[:120]})"
 
     @property
     def way_to_stop(self) -> str:
         """What somebody who wants the port can do, as the beginning of a sentence."""
         return f"Stop it (kill {self.pid})" if self.pid else f"Find it as root (ss -ltnp 'sport = :{self.port}') and stop it"
+
+
+def _name(uid: int) -> str:
+    try:
+        return f", {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return ""
 
 
 def listeners(ports: t.Collection[int]) -> list[Listener]:

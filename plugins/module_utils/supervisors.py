@@ -18,12 +18,14 @@ UNIT_DIRECTORY = "/etc/systemd/system"
 SYSTEMD, SUPERVISORD = "systemd", "supervisord"
 
 
-def chosen(wanted: str, installed: t.Sequence[str], usable: bool) -> str:
+def chosen(wanted: str, installed: t.Sequence[str], usable: bool, scope: str = "system") -> str:
     """The supervisor that is meant. Pure.
 
     wanted: auto, systemd or supervisord. installed: those under which this worker has instances here already. usable: systemd
-    runs and we are root.
+    runs and we are root. scope: to ask for units of the login is to ask for systemd.
     """
+    if wanted == "auto" and scope == "user":
+        return SYSTEMD
     if wanted != "auto":
         return wanted
     return installed[0] if installed else SYSTEMD if usable else SUPERVISORD
@@ -39,6 +41,23 @@ def refuse_other(name: str, wanted: str, installed: t.Sequence[str]) -> None:
         f"The worker {name!r} is under {has} on this host, and {wanted} is asked for.",
         f"Keep {has} (worker_supervisor), or uninstall it first, which leaves its data: ansible-playbook ew_ai.worker.uninstall -e worker_supervisor={has}",
         installed=has,
+    )
+
+
+def refuse_other_scope(layout: WorkerLayout, scope: str, uid: int, login_units: str) -> None:
+    """Raise WorkerError ``other_scope`` where the worker's units are in the other scope: both would start it, on the same ports.
+
+    login_units: the directory of our own login's units. Root does not look at logins: what it would run from is not theirs.
+    """
+    other, directory = ("system", UNIT_DIRECTORY) if scope == "user" else ("user", login_units)
+    if (scope == "system" and uid == 0) or SYSTEMD not in installed(layout, directory):
+        return
+    become = "true" if other == "system" else "false"
+    raise WorkerError(
+        "other_scope",
+        f"The units of the worker {layout.name!r} on this host are in {directory} (worker_scope: {other}), and worker_scope is {scope}.",
+        f"Keep worker_scope: {other} with worker_become: {become}, or uninstall it there first, which leaves its data: "
+        f"ansible-playbook ew_ai.worker.uninstall -e worker_scope={other} -e worker_become={become}",
     )
 
 

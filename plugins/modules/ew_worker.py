@@ -245,15 +245,27 @@ options:
     description:
       - What runs the instances.
       - V(auto) takes the one that the worker has on this host already, else systemd where it runs and the module runs as root, else supervisord.
+        With O(scope=user) it is systemd.
       - Where the worker has one already, the other one is refused.
     type: str
     choices: [auto, systemd, supervisord]
     default: auto
   scope:
-    description: Whether units are the system's or the user's. V(user) is not supported yet. Under supervisord the user who runs the module decides.
+    description:
+      - Whether units are the system's, which root alone can make, or those of the account that runs the module (C(systemctl --user)).
+      - With V(user) nothing takes effect that needs privileges. O(sandbox=strict) and O(writable_paths) are refused then, and so is each of
+        O(limits) that the account's systemd cannot enforce. O(bind_to_unit) is a unit of the account.
+      - Under supervisord the user who runs the module decides, and V(user) is refused.
     type: str
     choices: [system, user]
     default: system
+  linger:
+    description:
+      - Whether the account is to linger with O(scope=user), so that its instances start with the machine and outlive its sessions.
+      - Where it does not linger yet it turns that on for itself, if the host lets it; else the module fails with the code V(no_linger).
+      - Lingering is never turned off.
+    type: bool
+    default: true
 seealso:
   - module: ew_ai.worker.ew_worker_info
   - module: ew_ai.worker.grpc_health
@@ -294,6 +306,17 @@ EXAMPLES = r"""
       - name: "0"
         ports: [50051]
         gpus: [GPU-5c7e1a2b-0000-1111-2222-333344445555]
+
+- name: Run an instance as a unit of the account itself, without root
+  ew_ai.worker.ew_worker:
+    name: ew-worker
+    root: ~/.local/share/ew_ai_worker
+    release: ~/.local/share/ew_ai_worker/releases/0123456789abcdef
+    python: ~/.local/share/ew_ai_worker/envs/ew_ai_worker-0123456789ab-1/bin/python
+    scope: user
+    instances:
+      - name: "0"
+        ports: [50051]
 
 - name: Remove the worker's instances
   ew_ai.worker.ew_worker:
@@ -429,7 +452,9 @@ code:
   description:
     - The kind of the failure, such as V(start_failed) (an instance did not stay up), V(port_in_use) (somebody else listens on a wanted port),
       V(gpu_unknown) (the host does not have a wanted GPU), V(gpu_taken) (another instance has it),
-      V(other_supervisor) (the worker is under another supervisor), V(foreign_unit) (a unit of this name is not of this worker),
+      V(other_supervisor) (the worker is under another supervisor), V(other_scope) (its units are in the other scope),
+      V(no_user_manager) (no systemd runs for the account), V(no_linger) (the account may not linger),
+      V(foreign_unit) (a unit of this name is not of this worker),
       V(stale_unit) (a process runs with other values than its files have) or V(invalid_option).
   returned: on failure
   type: str
@@ -525,6 +550,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "bind_to_unit": {"type": "str"},
     "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
     "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
+    "linger": {"type": "bool", "default": True},
 }
 EMPTY: dict[str, t.Any] = {"supervisor": None, "scope": None, "instances": [], "batches": [], "removed": []}
 

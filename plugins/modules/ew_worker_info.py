@@ -38,6 +38,11 @@ options:
     type: str
     choices: [auto, systemd, supervisord]
     default: auto
+  scope:
+    description: Whether to look at units of the system or at those of the account that runs the module.
+    type: str
+    choices: [system, user]
+    default: system
   logs:
     description:
       - How many of the last log lines of each instance to return.
@@ -196,6 +201,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "root": {"type": "path", "required": True},
     "only": {"type": "list", "elements": "str"},
     "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
+    "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
     "logs": {"type": "int", "default": 0},
 }
 EMPTY: dict[str, t.Any] = {"supervisor": None, "scope": None, "instances": [], "logs": {}}

@@ -21,7 +21,7 @@ extends_documentation_fragment:
 options:
   root:
     description: Absolute path below which everything of the workers on the host lives.
-    type: str
+    type: path
     required: true
   name:
     description: Name of the worker.
@@ -91,10 +91,14 @@ options:
     choices: [auto, systemd, supervisord]
     default: auto
   scope:
-    description: Whose systemd. V(user) is refused, for it is not supported yet.
+    description: Whether units are to be the system's, or those of the account that runs the module.
     type: str
     choices: [system, user]
     default: system
+  linger:
+    description: Whether the account is to linger with O(scope=user). Where it does not yet, it must be allowed to turn that on for itself.
+    type: bool
+    default: true
   accounts:
     description: Accounts that the deploy needs; those that do not exist are returned.
     type: list
@@ -209,6 +213,9 @@ options:
       bind_to_unit:
         description: Unit that the worker is to follow.
         type: str
+      limits:
+        description: Limits of the instances.
+        type: dict
 seealso:
   - module: ew_ai.worker.worker_generation
 """
@@ -301,14 +308,16 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ew_ai.worker.plugins.module_utils import user_manager
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
-from ansible_collections.ew_ai.worker.plugins.module_utils.host import preflight
+from ansible_collections.ew_ai.worker.plugins.module_utils.host import preflight, user_scope
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Finding, Host, Wanted
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.systemd import Systemd
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.systemd_scope import SYSTEM, Scope, of_login
 
 EMPTY: dict[str, t.Any] = {"facts": {}, "failures": [], "lease": None}
 LEASE: dict[str, t.Any] = {
@@ -327,6 +336,7 @@ WANTED: dict[str, t.Any] = {
     "environment_name": {"type": "str"},
     "user": {"type": "str"},
     "bind_to_unit": {"type": "str"},
+    "limits": {"type": "dict"},
 }
 
 
@@ -340,11 +350,16 @@ def systemd_version() -> t.Optional[int]:
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
 
 
-def has_unit(name: str) -> bool:
+def scope_of(wanted: Wanted) -> Scope:
+    """Whose systemd is meant."""
+    return of_login(user_manager.own_login()) if wanted.scope == "user" else SYSTEM
+
+
+def has_unit(name: str, scope: Scope) -> bool:
     """Whether systemd knows the unit; where it does not tell, ew_worker finds out."""
     try:
-        command = ["systemctl", "show", "--property", "LoadState", "--value", "--", name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        command = ["systemctl", *scope.words, "show", "--property", "LoadState", "--value", "--", name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, env={**os.environ, **scope.variables})
     except (OSError, subprocess.TimeoutExpired):
         return True
     return done.returncode != 0 or done.stdout.strip() != "not-found"
@@ -352,10 +367,10 @@ def has_unit(name: str) -> bool:
 
 def foreign_units(wanted: Wanted, host: Host, instances: t.Sequence[str]) -> list[Finding]:
     """Units of somebody else, or of another root, whose names the worker would take."""
-    if host.systemd_version is None or host.uid != 0 or preflight.choose_supervisor(wanted, host) != "systemd":
+    if host.systemd_version is None or (host.uid == 0) == (wanted.scope == "user") or preflight.choose_supervisor(wanted, host) != "systemd":
         return []
     try:
-        Systemd(Layout(wanted.root).worker(wanted.name), None).check_ours(instances)
+        Systemd(Layout(wanted.root).worker(wanted.name), None, scope_of(wanted)).check_ours(instances)
     except WorkerError as error:
         return [Finding(error.code, error.message, error.remedy)]
     return []
@@ -398,11 +413,13 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     unnamed = preflight.check_names(wanted)
     findings = preflight.check_platform(wanted, host) + unnamed + preflight.check_ports(wanted) + preflight.check_venv(wanted, host)
     findings += preflight.check_files(options["files"])
-    findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, has_unit)
+    findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, lambda name: has_unit(name, scope_of(wanted)))
+    user_findings = check_login(options) if wanted.scope == "user" and host.systemd_version is not None else []
+    findings += user_findings
     if options["ports"] is not None:
         findings += preflight.check_instances(options["instances"], wanted.ports)
     if not unnamed:
-        findings += preflight.check_root(wanted, host.uid) + foreign_units(wanted, host, options["instances"])
+        findings += preflight.check_root(wanted, host.uid) + (foreign_units(wanted, host, options["instances"]) if not user_findings else [])
     active = states.active(store.load(wanted.root, wanted.name)) if not unnamed else None
     if active is None and wanted.deploys and not unnamed and not options["offline"]:
         findings += sources_findings(options, warn)
@@ -412,6 +429,12 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     facts["users_missing"] = [] if doubtful else preflight.missing_users(options["accounts"])
     supervisord = options["supervisord_findings"] if facts["supervisor"] == "supervisord" else []
     return facts, [*supervisord, *map(dataclasses.asdict, findings)]
+
+
+def check_login(options: t.Mapping[str, t.Any]) -> list[Finding]:
+    """What keeps this account from having units of its own."""
+    starts = (options["lease"] or {}).get("verb") not in ("stop", "uninstall")
+    return user_scope.check(user_manager.own_login(), options["linger"], options["wanted"]["limits"] or {}, starts)
 
 
 def facts_of(wanted: Wanted, host: Host, active: t.Optional[states.Record]) -> dict[str, t.Any]:
@@ -478,7 +501,7 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "root": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
             "name": {"type": "str", "required": True},
             "source": {"type": "str"},
             "requirements_file": {"type": "str", "default": "requirements.txt"},
@@ -496,6 +519,7 @@ def main() -> None:
             "asker": {"type": "str", "default": ""},
             "supervisor": {"type": "str", "choices": ["auto", "systemd", "supervisord"], "default": "auto"},
             "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
+            "linger": {"type": "bool", "default": True},
             "accounts": {"type": "list", "elements": "str", "default": []},
             "minimum_disk_mb": {"type": "int", "default": 1000},
             "addresses": {"type": "list", "elements": "str", "default": []},

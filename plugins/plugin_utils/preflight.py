@@ -44,7 +44,7 @@ HOOKS = tuple(f"{moment}_{stage}" for stage in ("preflight", "toolchain", "relea
 _CONDA_ENV = {"name": "worker_env_name", "executable": "worker_conda_path", "file": "worker_environment_file", "timeout": "worker_environment_timeout"}
 _GRPC_HEALTH = {name: f"worker_health_{name}" for name in GRPC_HEALTH_SPEC}
 # What stands in for a refused value while the others are looked at.
-_NEUTRAL = {"instances": [], "module": "worker.main", "stop_timeout": 10, "sandbox": "standard"}
+_NEUTRAL = {"scope": "system", "instances": [], "module": "worker.main", "stop_timeout": 10, "sandbox": "standard"}
 # The stages before the one that needs them make these.
 _LATER = {"release": "/release", "python": "/environment/bin/python", "generation": 1}
 _PLACE = {"name": "ew-worker", "root": "/opt/ew_ai_worker"}
@@ -60,7 +60,9 @@ def settings_findings(settings: Options) -> tuple[list[Finding], list[Finding]]:
     anywhere = [*_refusals(_judge_instances, params), *_refusals(lambda each: supervisor.spec(each, Layout(_PLACE["root"]).worker(_PLACE["name"])), params)]
     if not anywhere:
         anywhere = _refusals(_judge_arguments, params)
-    under_supervisord = _refusals(supervisor.refuse_under_supervisord, {**params, "scope": "system"})
+    if params["scope"] == "user":
+        anywhere += _refusals(supervisor.refuse_in_user_scope, params)
+    under_supervisord = _refusals(supervisor.refuse_under_supervisord, params)
     return [_finding(each, names) for each in anywhere], [_finding(each, names) for each in under_supervisord]
 
 

@@ -18,7 +18,7 @@ import stat
 import sys
 import typing as t
 
-from .. import names, supervisors
+from .. import names, supervisors, user_manager
 from ..bounds import at_least
 from ..errors import OptionError, WorkerError
 from ..instances import instance_of
@@ -28,6 +28,7 @@ from ..sockets import Listener, collides, listeners
 from . import reach
 
 OLDEST_PYTHON = (3, 9)
+OLDEST_SYSTEMD = 247
 FREE_INODES = 20_000
 
 
@@ -60,6 +61,11 @@ class Wanted:
     deploys: bool = True
     bind_to_unit: str = ""
 
+    @property
+    def unit_directory(self) -> str:
+        """Where its units are, if it has any."""
+        return user_manager.own_login().units if self.scope == "user" else supervisors.UNIT_DIRECTORY
+
 
 @dataclasses.dataclass(frozen=True)
 class Host:
@@ -80,11 +86,12 @@ def look(run_version: t.Callable[[], t.Optional[int]]) -> Host:
 
 def choose_supervisor(wanted: Wanted, host: Host) -> str:
     """The supervisor that is meant here."""
-    return supervisors.chosen(wanted.supervisor, _installed(wanted), host.systemd_version is not None and host.uid == 0)
+    return supervisors.chosen(wanted.supervisor, _installed(wanted), host.systemd_version is not None and host.uid == 0, wanted.scope)
 
 
 def _installed(wanted: Wanted) -> tuple[str, ...]:
-    return supervisors.installed(Layout(wanted.root).worker(wanted.name))
+    layout = Layout(wanted.root).worker(wanted.name)
+    return supervisors.installed(layout) if wanted.scope == "system" else supervisors.installed(layout, wanted.unit_directory)
 
 
 def check_platform(wanted: Wanted, host: Host) -> list[Finding]:
@@ -101,17 +108,29 @@ def check_platform(wanted: Wanted, host: Host) -> list[Finding]:
                 "Install a newer one and set ansible_python_interpreter.",
             )
         )
-    if wanted.supervisor == "systemd" and host.systemd_version is None:
-        findings.append(Finding("no_systemd", "worker_supervisor is systemd, and systemd does not run on this host.", "Set worker_supervisor: supervisord."))
+    return findings + check_supervisor(wanted, host)
+
+
+def check_supervisor(wanted: Wanted, host: Host) -> list[Finding]:
+    """Whether the supervisor that is meant can be had; of units of the login, user_scope.check tells the rest."""
+    findings = []
+    kind = choose_supervisor(wanted, host)
+    if host.systemd_version is None and (wanted.scope == "user" or wanted.supervisor == "systemd"):
+        asked = "worker_scope is user" if wanted.scope == "user" else "worker_supervisor is systemd"
+        remedy = "Set worker_supervisor: supervisord" + (", and worker_scope: system with worker_become: false." if wanted.scope == "user" else ".")
+        findings.append(Finding("no_systemd", f"{asked}, and systemd does not run on this host.", remedy))
+    if kind == "systemd" and host.systemd_version is not None and host.systemd_version < OLDEST_SYSTEMD:
+        msg = f"This host has systemd {host.systemd_version}; {OLDEST_SYSTEMD} or newer is needed."
+        findings.append(Finding("old_systemd", msg, "Upgrade the host, or set worker_supervisor: supervisord."))
     try:
-        supervisors.refuse_other(wanted.name, wanted.supervisor, _installed(wanted))
+        layout = Layout(wanted.root).worker(wanted.name)
+        supervisors.refuse_other_scope(layout, wanted.scope, host.uid, user_manager.own_login().units)
+        supervisors.refuse_other(wanted.name, "systemd" if wanted.scope == "user" else wanted.supervisor, _installed(wanted))
     except WorkerError as error:
         findings.append(Finding(error.code, error.message, error.remedy))
-    if wanted.scope == "user":
-        remedy = "Leave worker_scope out, with become: true (systemd) or worker_supervisor: supervisord."
-        findings.append(Finding("invalid_option", "worker_scope is user, and user units are not supported yet.", remedy))
-    elif choose_supervisor(wanted, host) == "systemd" and host.uid != 0:
-        findings.append(Finding("not_root", "Units of the system need root.", "Set become: true, or worker_supervisor: supervisord."))
+    if wanted.scope == "system" and kind == "systemd" and host.uid != 0:
+        remedy = "Set become: true, or worker_scope: user, or worker_supervisor: supervisord."
+        findings.append(Finding("not_root", "Units of the system need root.", remedy))
     return findings
 
 

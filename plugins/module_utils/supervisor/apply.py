@@ -14,6 +14,7 @@ from ..actions import Actions
 from ..boundaries import boundary
 from ..errors import WorkerError
 from ..layout import WorkerLayout
+from ..user_manager import enable_linger, own_login
 from . import stability
 from .base import Supervisor, make_directory, remove_files, write_files
 from .model import EFFECTIVE, Found
@@ -78,6 +79,8 @@ class Apply:
             self._supervisor.settle(())
 
     def _shared(self, plan: Plan) -> None:
+        if plan.linger:
+            enable_linger(own_login())
         if plan.shared_write:
             write_files(plan.shared_write)
             boundary("supervisor.shared.written")

@@ -144,6 +144,14 @@ def write_files(files: t.Iterable[File]) -> None:
         write_text(file.path, file.text, file.mode, file.owner)
 
 
+def remove_empty(path: str, above: str) -> None:
+    """Remove the directory and those over it, up to ``above``, as far as they are empty."""
+    with contextlib.suppress(OSError):
+        while path.startswith(above + os.sep):
+            os.rmdir(path)
+            path = os.path.dirname(path)
+
+
 def remove_files(paths: t.Iterable[str], empty_directories: bool = False) -> None:
     """Remove the files, those that are gone already too, and their directories where these are empty then."""
     for path in paths:

@@ -11,6 +11,7 @@ import os
 import pwd
 import typing as t
 
+from .. import user_manager
 from ..actions import Actions
 from ..errors import OptionError, WorkerError
 from ..files import locked
@@ -53,6 +54,9 @@ def manage(params: options.Params, check_mode: bool, warn: t.Callable[[str], Non
     """The result of ew_worker. warn: takes a sentence. Raises WorkerError, which carries what was done until then."""
     layout = options.worker_layout(params)
     _judge(params, layout)
+    if params["scope"] == "user" and params["supervisor"] != "supervisord":
+        # Before root leaves anything among an account's files.
+        user_manager.check_usable(user_manager.own_login())
     if check_mode:
         return _told(_look(params, layout, read_salt(layout.salt), warn))
     if params["state"] == "absent" and not os.path.isdir(layout.home):
@@ -165,6 +169,7 @@ def _request(params: options.Params, listed: t.Sequence[Instance], found: t.Mapp
         partial=params["only"] is not None,
         enabled=params["enabled"],
         force_restart=bool(params["force_restart"]),
+        linger=params["linger"],
     )
 
 
@@ -257,6 +262,9 @@ def _result(
     stopped_at = done.stopped_at if done else {}
     for name in killed:
         look.warn(f"Instance {name!r} did not end within its stop timeout after SIGTERM and was killed.")
+    if look.shared.ends_with_session and not plan_.linger and look.request.state in ("started", "restarted"):
+        account_ = look.shared.ends_with_session
+        look.warn(f"The instances end with the last session of {account_}, which does not linger: sudo loginctl enable-linger {account_}")
     if look.shared.hindered and plan_.restart_batches:
         look.warn(f"{look.names.shared_service[1]} was not started: {look.shared.hindered}. The instances follow it from its next start on.")
     return {

@@ -199,7 +199,8 @@ class FoundShared:
     """What the instances of a worker share: units or the supervisord itself.
 
     active: the target or the supervisord runs. hindered: why it is not to be started now, empty where it may be. missing:
-    the unit that it is to be bound to, where there is none of that name. unread: as in Found.
+    the unit that it is to be bound to, where there is none of that name. unread: as in Found. ends_with_session: the account with
+    whose last session everything ends, because it does not linger; empty where that is not so.
     """
 
     files: t.Mapping[str, OnDisk] = dataclasses.field(default_factory=dict)
@@ -208,6 +209,7 @@ class FoundShared:
     hindered: str = ""
     missing: str = ""
     unread: bool = False
+    ends_with_session: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

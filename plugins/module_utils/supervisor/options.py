@@ -175,6 +175,15 @@ def refuse_under_supervisord(params: Params) -> None:
         raise OptionError(option, value, "supervisord cannot do this", "Leave it out, or use supervisor: systemd (docs/supervisors.md lists what each can do).")
 
 
+def refuse_in_user_scope(params: Params) -> None:
+    """Refuse by name what was asked for and a systemd without privileges cannot do. Its limits are those of a host."""
+    asked = {"sandbox": "strict" if params["sandbox"] == "strict" else None, "writable_paths": params["writable_paths"]}
+    for option, value in asked.items():
+        if value:
+            remedy = "Leave it out, or use scope: system with become: true (docs/supervisors.md lists what each can do)."
+            raise OptionError(option, value, "units of a login (scope: user) cannot do this", remedy)
+
+
 def _restart(values: t.Mapping[str, t.Any]) -> Restart:
     default = Restart()
     restart = Restart(*(default_value if values.get(name) is None else values[name] for name, default_value in vars(default).items()))

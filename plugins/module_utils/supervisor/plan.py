@@ -25,7 +25,7 @@ class Request:
     """What the caller asks for.
 
     names: the instances to act on, in order. unwanted: those that are to go because they are not listed; partial: for now
-    only where one of them is in the way of a chosen one. enabled: None follows the state.
+    only where one of them is in the way of a chosen one. enabled: None follows the state. linger: nothing may end with a session.
     """
 
     state: str
@@ -34,6 +34,7 @@ class Request:
     partial: bool = False
     enabled: t.Optional[bool] = None
     force_restart: bool = False
+    linger: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Plan:
     """All that is to be done: removals first; then what is shared; then batch by batch.
 
     A batch holds a removal too, where one of its instances takes over a port of the one that goes. reload: nothing else that
-    is done makes the supervisor read the files, and it has not read them as they are.
+    is done makes the supervisor read the files, and it has not read them as they are. linger: the account that is to from now on.
     """
 
     removals: tuple[InstancePlan, ...] = ()
@@ -126,6 +127,7 @@ class Plan:
     shared_actions: tuple[Action, ...] = ()
     enable_shared: bool = False
     start_shared: bool = False
+    linger: str = ""
     batches: tuple[tuple[InstancePlan, ...], ...] = ()
     remove_shared: bool = False
 
@@ -182,8 +184,9 @@ def make(
     removals = () if request.partial else tuple(one for one in leaving if one.name not in handing)
     batches = _batches([change for change in changes if change.name not in handing], groups)
     unread = shared.unread or any(found[name].unread for name in request.names if name in found)
+    linger = shared.ends_with_session if request.linger and (runs or running or enabled) else ""
     reload = unread and request.state != "stopped" and not (write or removals or any(one.settles for batch in batches for one in batch))
-    shared_actions = _shared_actions(write, shared, enabled and not shared.enabled, names)
+    shared_actions = (*_lingering(linger), *_shared_actions(write, shared, enabled and not shared.enabled, names))
     return Plan(
         removals=removals,
         shared_write=write,
@@ -191,6 +194,7 @@ def make(
         shared_actions=(*shared_actions, (*names.shared_service, "reloaded")) if reload else shared_actions,
         enable_shared=enable_shared,
         start_shared=start_shared,
+        linger=linger,
         batches=batches,
     )
 
@@ -260,6 +264,10 @@ def _batches(changes: t.Sequence[InstancePlan], groups: t.Sequence[tuple[Instanc
     apart = [(change,) for change in changes if change.run == RESTART]
     together = tuple(change for change in changes if change.run != RESTART and not change.idle)
     return ((together,) if together else ()) + tuple(apart) + tuple(groups)
+
+
+def _lingering(account: str) -> tuple[Action, ...]:
+    return (("supervisor", f"linger/{account}", "enabled"),) if account else ()
 
 
 def _shared_actions(write: t.Sequence[File], shared: FoundShared, enabled: bool, names: Names) -> tuple[Action, ...]:

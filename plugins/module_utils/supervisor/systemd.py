@@ -2,42 +2,43 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Instances as systemd units of the system. Needs nothing of Ansible."""
+"""Instances as systemd units, of the system or of a login. Needs nothing of Ansible."""
 
 from __future__ import annotations
 
 import os
-import re
 import time
 import typing as t
 
-from .. import processes
+from .. import processes, user_manager
 from ..errors import WorkerError
 from ..files import read_text
 from ..instances import WORKER
 from ..layout import WorkerLayout
 from ..redact import MASK, redact
 from ..run import Completed, check, clean_environment, run
-from ..supervisors import UNIT_DIRECTORY
-from . import journal, systemd_show, systemd_units
-from .base import number_in, read_files, remove_files
+from . import journal, logfile, systemd_show, systemd_units
+from .base import make_directory, number_in, read_files, remove_empty, remove_files
 from .model import File, Found, FoundShared, Instance, LogLine, Spec, Stamp
+from .systemd_scope import SYSTEM, Scope
 
-_UNIT_IN_CGROUP = re.compile(r"/([^/@]+)@([^/@]+)\.service(?:/|$)")
 _CALL_TIMEOUT = 120.0
+_LONGEST_LOG = 10 << 20  # bytes
 
 
 class Systemd:
-    """The system's systemd: a template unit, a drop-in for each instance, a target for all (see base.Supervisor)."""
+    """A systemd: a template unit, a drop-in for each instance, a target for all (see base.Supervisor)."""
 
     kind = "systemd"
     shared_first = False
 
-    def __init__(self, layout: WorkerLayout, bind_to_unit: t.Optional[str] = None) -> None:
+    def __init__(self, layout: WorkerLayout, bind_to_unit: t.Optional[str] = None, scope: Scope = SYSTEM) -> None:
         self._layout = layout
         self._bind_to_unit = bind_to_unit
+        self._scope = scope
         self._version: t.Optional[int] = None
         self._started_at: dict[str, int] = {}
+        self._log_sizes: dict[str, int] = {}
 
     # What there is
 
@@ -53,7 +54,7 @@ class Systemd:
     def _names_with_files(self) -> list[str]:
         start, end = f"{self._layout.name}@", ".service.d"
         try:
-            entries = os.listdir(UNIT_DIRECTORY)
+            entries = os.listdir(self._scope.directory)
         except FileNotFoundError:
             return []
         names = [entry[len(start) : -len(end)] for entry in entries if entry.startswith(start) and entry.endswith(end)]
@@ -87,6 +88,7 @@ class Systemd:
         target = shown.get(self._target, {})
         # Asked for by an alias, a unit answers with its own name.
         bound = next((rows for unit, rows in shown.items() if unit != self._target), {})
+        login = self._scope.login
         return FoundShared(
             files=read_files((self._template_path, self._target_path)),
             enabled=target.get("UnitFileState") == "enabled",
@@ -94,6 +96,7 @@ class Systemd:
             hindered=self._hindered(bound),
             unread=target.get("NeedDaemonReload") == "yes",
             missing=self._bind_to_unit if self._bind_to_unit and bound.get("LoadState", "not-found") == "not-found" else "",
+            ends_with_session=login.name if login and not user_manager.lingers(login) else "",
         )
 
     def _hindered(self, bound: t.Mapping[str, str]) -> str:
@@ -129,13 +132,14 @@ class Systemd:
     def shared_files(self, spec: Spec) -> list[File]:
         name = self._layout.name
         return [
-            File(self._template_path, systemd_units.template(name)),
-            File(self._target_path, systemd_units.target(name, self._bind_to_unit)),
+            File(self._template_path, systemd_units.template(name, self._scope)),
+            File(self._target_path, systemd_units.target(name, self._bind_to_unit, self._scope)),
         ]
 
     def instance_files(self, spec: Spec, instance: Instance, stamp: Stamp) -> list[File]:
         secrets = self._secrets(instance.name) if spec.secrets else None
-        files = [File(self._drop_in(instance.name), systemd_units.drop_in(spec, instance, stamp, self.version, secrets))]
+        text = systemd_units.drop_in(spec, instance, stamp, self.version, secrets, self._scope, self._log_file(instance.name))
+        files = [File(self._drop_in(instance.name), text)]
         if secrets:
             files.append(File(secrets, systemd_units.secrets_text(spec.secrets), 0o600))
         return files
@@ -155,6 +159,8 @@ class Systemd:
     # What to do
 
     def settle(self, written: t.Collection[str]) -> None:
+        if any(map(systemd_units.log_file, self._texts().values())):
+            make_directory(self._layout.logs)
         check(self._systemctl("daemon-reload"), "systemd_failed")
 
     def enable(self, names: t.Sequence[str]) -> None:
@@ -168,13 +174,14 @@ class Systemd:
         check(self._systemctl("reenable", self._target), "systemd_failed")
 
     def start_shared(self) -> None:
-        check(self._systemctl("start", self._target), "systemd_failed", f"systemctl status {self._target}")
+        check(self._systemctl("start", self._target), "systemd_failed", f"{self._scope.command('systemctl')} status {self._target}")
 
     def start(self, names: t.Sequence[str]) -> str:
         units = [self._unit(name) for name in names]
         # Deliberate starts count against StartLimitBurst too. A unit that is not loaded cannot be reset, and need not be.
         self._systemctl("reset-failed", *units)
         self._started_at.update(dict.fromkeys(names, int(time.time())))
+        self._begin_logs(names)
         # Not start: systemd lets that wait where it is about to restart a unit by itself, and counts the restart.
         return self._systemctl("restart", *units).stderr.strip()
 
@@ -199,21 +206,27 @@ class Systemd:
             check(self._systemctl("disable", self._target), "systemd_failed")
         remove_files([self._template_path, self._target_path])
         self.settle(())
+        if self._scope.login is not None:
+            remove_empty(self._scope.directory, above=self._scope.login.home)
 
     def owner(self, pid: int) -> t.Optional[str]:
-        match = _UNIT_IN_CGROUP.search(processes.control_group(pid) or "")
-        return match.group(2) if match and match.group(1) == self._layout.name else None
+        return self._scope.instance(self._layout.name, processes.control_group(pid) or "")
 
     def log_tail(self, name: str, lines: int, since_start: bool = False) -> list[LogLine]:
+        path = systemd_units.log_file(self._texts().get(name, ""))
+        if path:
+            return logfile.tail(path, lines, self._log_sizes.get(name) if since_start else None)
+        # Only root may; a login reads what has arrived.
         self._journalctl("--sync")
         since = [f"--since=@{self._started_at[name]}"] if since_start and name in self._started_at else []
         return journal.parse(self._journalctl("--unit", self._unit(name), "--lines", str(lines), *since, "--output", "json", "--all", "--no-pager", "--quiet"))
 
     def log_command(self, name: str) -> str:
-        return f"journalctl -u {self._unit(name)} -n 100"
+        path = systemd_units.log_file(self._texts().get(name, ""))
+        return f"tail -n 100 {path}" if path else f"{self._scope.command('journalctl')} -u {self._unit(name)} -n 100"
 
     def show_command(self, name: str) -> str:
-        return f"systemctl cat {self._unit(name)}"
+        return f"{self._scope.command('systemctl')} cat {self._unit(name)}"
 
     # Names and calls
 
@@ -230,17 +243,17 @@ class Systemd:
 
     @property
     def _target_path(self) -> str:
-        return os.path.join(UNIT_DIRECTORY, self._target)
+        return os.path.join(self._scope.directory, self._target)
 
     @property
     def _template_path(self) -> str:
-        return os.path.join(UNIT_DIRECTORY, f"{self._layout.name}@.service")
+        return os.path.join(self._scope.directory, f"{self._layout.name}@.service")
 
     def _unit(self, name: str) -> str:
         return f"{self._layout.name}@{name}.service"
 
     def _drop_in(self, name: str) -> str:
-        return os.path.join(UNIT_DIRECTORY, f"{self._unit(name)}.d", "instance.conf")
+        return os.path.join(self._scope.directory, f"{self._unit(name)}.d", "instance.conf")
 
     def _secrets(self, name: str) -> str:
         return os.path.join(self._layout.secrets, f"{name}.env")
@@ -250,12 +263,30 @@ class Systemd:
         return systemd_show.parse(shown.stdout)
 
     def _systemctl(self, *words: str, timeout: float = _CALL_TIMEOUT) -> Completed:
-        return run(["systemctl", "--no-ask-password", *words], _environment(), timeout=timeout)
+        return run(["systemctl", *self._scope.words, "--no-ask-password", *words], self._environment(), timeout=timeout)
 
     def _journalctl(self, *words: str) -> str:
-        return run(["journalctl", *words], _environment(), timeout=_CALL_TIMEOUT).stdout
+        return run(["journalctl", *self._scope.words, *words], self._environment(), timeout=_CALL_TIMEOUT).stdout
 
+    def _environment(self) -> dict[str, str]:
+        # Times are printed in the local zone, whose name is ambiguous.
+        return clean_environment({"TZ": "UTC", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": "", **self._scope.variables})
 
-def _environment() -> dict[str, str]:
-    # Times are printed in the local zone, whose name is ambiguous.
-    return clean_environment({"TZ": "UTC", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""})
+    # Logs of a login without a journal
+
+    def _log_file(self, name: str) -> t.Optional[str]:
+        """Where the instance is to write to, None for the journal."""
+        login = self._scope.login
+        return None if login is None or user_manager.reads_its_journal(login.uid) else os.path.join(self._layout.logs, f"{name}.log")
+
+    def _texts(self) -> dict[str, str]:
+        """The drop-ins as they are: where an instance writes to is decided when they are written."""
+        return {name: read_text(self._drop_in(name)) or "" for name in self._names_with_files()} if self._scope.login is not None else {}
+
+    def _begin_logs(self, names: t.Sequence[str]) -> None:
+        """Put long log files aside, and remember where the others end."""
+        files = {name: systemd_units.log_file(text) for name, text in self._texts().items() if name in names}
+        for name, path in files.items():
+            if path and logfile.size(path) > _LONGEST_LOG:
+                os.replace(path, f"{path}.1")
+            self._log_sizes[name] = logfile.size(path) if path else 0

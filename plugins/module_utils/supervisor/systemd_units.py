@@ -16,6 +16,7 @@ import typing as t
 from ..instances import STATE_DIR
 from . import process, sandbox
 from .model import Instance, Spec, Stamp
+from .systemd_scope import SYSTEM, Scope
 
 # What every version's notice begins with.
 MARK = "# Written by ew_ai.worker"
@@ -26,15 +27,14 @@ _Row = tuple[str, t.Optional[str]]
 _UNESCAPED = {"n": "\n", "t": "\t", "\\": "\\", '"': '"'}
 
 
-def template(name: str) -> str:
-    """``<name>@.service``: what is the same for every instance of every version."""
+def template(name: str, scope: Scope = SYSTEM) -> str:
+    """``<name>@.service``: what is the same for every instance of every version. A login's systemd knows nothing of the network."""
+    online = "" if scope.login else "Wants=network-online.target\nAfter=network-online.target\n"
     return f"""{NOTICE}
 [Unit]
 Description=Worker {name}, instance %i
 PartOf={name}.target
-Wants=network-online.target
-After=network-online.target
-
+{online}
 [Service]
 Type=exec
 ExecStart=/bin/false
@@ -46,7 +46,7 @@ WantedBy={name}.target
 """
 
 
-def target(name: str, bind_to_unit: t.Optional[str]) -> str:
+def target(name: str, bind_to_unit: t.Optional[str], scope: Scope = SYSTEM) -> str:
     """``<name>.target``: all instances. Bound to another unit, it stops, starts and crashes with that one.
 
     The binding stands on the target and not on the instances: those would stay dead after a crash of the other unit.
@@ -57,25 +57,38 @@ def target(name: str, bind_to_unit: t.Optional[str]) -> str:
 Description=Worker {name}
 {binding}
 [Install]
-WantedBy={bind_to_unit or "multi-user.target"}
+WantedBy={bind_to_unit or scope.boot_target}
 """
 
 
-def drop_in(spec: Spec, instance: Instance, stamp: Stamp, version: int, secrets_file: t.Optional[str]) -> str:
-    """``<name>@<instance>.service.d/instance.conf``. version: systemd's; secrets_file: read by systemd, not by the process."""
+def drop_in(
+    spec: Spec,
+    instance: Instance,
+    stamp: Stamp,
+    version: int,
+    secrets_file: t.Optional[str],
+    scope: Scope = SYSTEM,
+    log_file: t.Optional[str] = None,
+) -> str:
+    """``<name>@<instance>.service.d/instance.conf``.
+
+    version: systemd's; secrets_file: read by systemd, not by the process. log_file: written to instead of the journal.
+    """
     unit: list[_Row] = [("StartLimitIntervalSec", _number(spec.restart.window)), ("StartLimitBurst", str(spec.restart.burst))]
     service: list[_Row] = [
         ("ExecStart", ""),
         ("ExecStart", " ".join(quote_argument(word) for word in process.argv(spec, instance))),
         ("WorkingDirectory", escape_percent(spec.release)),
-        ("User", spec.user or None),
+        # A login runs its units as itself; to be told so fails in older versions.
+        ("User", spec.user or None if scope.login is None else None),
         ("SyslogIdentifier", spec.unit(instance.name)),
+        ("StandardOutput", escape_percent(f"append:{log_file}") if log_file else None),
         ("Restart", spec.restart.policy),
         ("RestartSec", _number(spec.restart.delay)),
         ("TimeoutStopSec", str(spec.stop_timeout)),
         *_limits(spec),
         *(("LoadCredential", escape_percent(f"tls_{name}:{path}")) for name, path in (spec.tls if spec.credentials else ())),
-        *((key, escape_percent(value)) for key, value in sandbox.directives(spec, instance, version)),
+        *((key, escape_percent(value)) for key, value in scope.allowed(sandbox.directives(spec, instance, version))),
         *(("Environment", quote(f"{key}={value}")) for key, value in sorted(process.environ(spec, instance, stamp).items())),
     ]
     if secrets_file:
@@ -97,6 +110,12 @@ def parse_environment(text: str) -> dict[str, str]:
     # Not splitlines: it also takes characters for line ends that may stand in a value.
     matches = (_ASSIGNMENT.match(line) for line in text.split("\n"))
     return {match.group(1): _unquoted(match.group(2)) for match in matches if match}
+
+
+def log_file(text: str) -> t.Optional[str]:
+    """The file that the instance of a drop-in writes to; None where that is the journal."""
+    match = re.search(r"^StandardOutput=append:(.+)$", text, re.MULTILINE)
+    return match.group(1).replace("%%", "%") if match else None
 
 
 def is_ours(text: str) -> bool:

@@ -21,7 +21,7 @@ from tests.integration.ew_worker.kit import HOSTS, Here, Host, Place, tool
 def pytest_itemcollected(item: pytest.Item) -> None:
     """With several processes, one of them runs all that needs hosts: the others would each make a set of their own."""
     callspec = getattr(item, "callspec", None)
-    if callspec is not None and callspec.params.get("place") in HOSTS:
+    if callspec is not None and HOSTS.keys() & {callspec.params.get("place"), callspec.params.get("logins")}:
         item.add_marker(pytest.mark.xdist_group("test-hosts"))
 
 

@@ -170,13 +170,22 @@ class Host(Place):
     def __init__(self, group: Set, name: str) -> None:
         self.name = name
         self._container = group.container(name)
-        if not self.shell(f"test -d {_LIBRARY} && echo there"):
+        if not self.as_root(f"test -d {_LIBRARY} && echo there"):
             self._copy_library()
+
+    @property
+    def _exec(self) -> list[str]:
+        return ["podman", "exec", "-i", self._container]
+
+    def as_root(self, command: str) -> str:
+        """``shell`` by root, whoever runs the modules."""
+        argv = ["podman", "exec", self._container, "/bin/sh", "-c", command]
+        return subprocess.run(argv, text=True, capture_output=True, check=False, timeout=60).stdout
 
     def module(self, name: str, args: Args, check: bool = False) -> Result:
         arguments = {**args, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
         path = f"{_LIBRARY}/ansible_collections/ew_ai/worker/plugins/modules/{name}.py"
-        argv = ["podman", "exec", "-i", "--env", f"PYTHONPATH={_LIBRARY}", self._container, "/usr/bin/python3", path]
+        argv = [*self._exec, "/usr/bin/env", f"PYTHONPATH={_LIBRARY}", "/usr/bin/python3", path]
         done = subprocess.run(argv, input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}), text=True, capture_output=True, check=False, timeout=300)
         try:
             return t.cast("Result", json.loads(done.stdout))
@@ -184,8 +193,7 @@ class Host(Place):
             raise AssertionError(f"{name} wrote no JSON: {done.stdout}{done.stderr}") from None
 
     def shell(self, command: str) -> str:
-        argv = ["podman", "exec", self._container, "/bin/sh", "-c", command]
-        return subprocess.run(argv, text=True, capture_output=True, check=False, timeout=60).stdout
+        return subprocess.run([*self._exec, "/bin/sh", "-c", command], text=True, capture_output=True, check=False, timeout=60).stdout
 
     def _copy_library(self) -> None:
         archive = io.BytesIO()
@@ -194,6 +202,32 @@ class Host(Place):
             tar.add(f"{directory}/library", ".")
         unpack = ["podman", "exec", "-i", self._container, "/bin/sh", "-c", f"mkdir -p {_LIBRARY} && tar -C {_LIBRARY} -xf -"]
         subprocess.run(unpack, input=archive.getvalue(), capture_output=True, check=True, timeout=60)
+
+
+class Login(Host):
+    """An ordinary account of a test host, whose own systemd runs the instances. It has no session: its systemd runs because it lingers."""
+
+    def __init__(self, group: Set, name: str, account: str, uid: int) -> None:
+        self.account = account
+        self.uid = uid
+        self.home = f"/home/{account}"
+        self.root = f"{self.home}/.local/share/ew_ai_worker"
+        super().__init__(group, name)
+        self.as_root(f"id {account} || useradd --create-home --uid {uid} {account}; loginctl enable-linger {account}; systemctl start user@{uid}")
+
+    @property
+    def _exec(self) -> list[str]:
+        return ["podman", "exec", "-i", "--user", self.account, "--env", f"HOME={self.home}", self._container]
+
+    def run(self, state: str = "started", check: bool = False, **options: t.Any) -> Result:
+        return super().run(state, check, **{"scope": "user", **options})
+
+    def info(self, **options: t.Any) -> dict[str, Result]:
+        return super().info(**{"scope": "user", **options})
+
+    def systemctl(self, words: str) -> str:
+        """What systemctl says about the account's units."""
+        return self.shell(f"XDG_RUNTIME_DIR=/run/user/{self.uid} systemctl --user {words}").strip()
 
 
 def copy_library(target: pathlib.Path) -> None:
@@ -219,7 +253,7 @@ TRIXIE = pytest.param("trixie", marks=[pytest.mark.molecule, pytest.mark.slow], 
 
 def wanted(place: Place, count: int = 1, **options: t.Any) -> dict[str, t.Any]:
     """The options of a deploy of ``count`` instances."""
-    user = {"user": "ew-worker"} if place.supervisor == "systemd" else {}
+    user = {"user": "ew-worker"} if place.supervisor == "systemd" and not isinstance(place, Login) else {}
     listed = [{"name": str(index), "ports": [PORTS[index]]} for index in range(count)]
     return {"release": place.release("one"), "python": place.python, "generation": 1, "instances": listed, **user, **options}
 

@@ -300,9 +300,3 @@ def test_a_unit_that_somebody_tried_to_start_is_no_instance(place: Place) -> Non
     assert states(place) == ["running", "running"]
     assert ok(place.run(**one))["removed"] == ["1"]
     assert ok(place.run(**one))["changed"] is False
-
-
-@HERE
-def test_user_scope_is_refused_clearly(place: Place) -> None:
-    result = place.run(scope="user", **wanted(place))
-    assert (result["code"], result["option"]) == ("invalid_option", "scope")
