@@ -184,7 +184,7 @@ def make(
     removals = () if request.partial else tuple(one for one in leaving if one.name not in handing)
     batches = _batches([change for change in changes if change.name not in handing], groups)
     unread = shared.unread or any(found[name].unread for name in request.names if name in found)
-    linger = shared.ends_with_session if request.linger and (runs or running or enabled) else ""
+    linger = shared.ends_with_session if request.linger and request.state != "stopped" and (runs or running or enabled) else ""
     reload = unread and request.state != "stopped" and not (write or removals or any(one.settles for batch in batches for one in batch))
     shared_actions = (*_lingering(linger), *_shared_actions(write, shared, enabled and not shared.enabled, names))
     return Plan(
