@@ -36,6 +36,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
         _validation, options = self.validate_argument_spec(ARGUMENTS, required_if=REQUIRED_IF)
+        # What ~ is, the host is to say.
+        options["root"] = self._task.args.get("root", options["root"])
         return run_action(lambda: self._work(options, task_vars or {}), EMPTY)
 
     def _work(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -41,9 +41,19 @@ def rows(fleet: Fleet) -> Rows:
     return {each["host"]: {row["name"]: row for row in each["instances"]} for each in fleet.play("status").report["hosts"]}
 
 
-def test_check_mode_foretells_the_first_deploy(fleet: Fleet, expect: Expect) -> None:
+def test_an_account_that_may_not_linger_is_told_what_root_is_to_run(fleet: Fleet, expect: Expect) -> None:
+    """There is no polkit on these hosts, which would let it."""
+    run = fleet.play("deploy", limit=fleet.canary, status=2)
+    failure = run.host(fleet.canary)["failure"]
+    expect("does not linger: the failure", ("preflight", "no_linger"), (failure["stage"], failure["code"]))
+    command = "sudo loginctl enable-linger alice"
+    expect("does not linger: the remedy", True, command in failure["remedy"])
+    fleet.every(lambda host: fleet.on(host, command))
     fleet.kept["clean"] = fleet.listing("/")
-    told = fleet.play("deploy", "--check", "--diff")
+
+
+def test_check_mode_foretells_the_first_deploy(fleet: Fleet, expect: Expect) -> None:
+    told = fleet.play("deploy", "--check", "--diff", worker_linger=False)
     expect("check: nothing below the root", dict.fromkeys(fleet.hosts, ""), fleet.every(lambda host: fleet.on(host, f"ls {ROOT} 2>/dev/null", check=False)))
     done = fleet.play("deploy")
     tell(f"first deploy to {len(fleet.hosts)} hosts in user scope: {done.seconds:.0f} s")
