@@ -414,7 +414,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     findings = preflight.check_platform(wanted, host) + unnamed + preflight.check_ports(wanted) + preflight.check_venv(wanted, host)
     findings += preflight.check_files(options["files"])
     findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, lambda name: has_unit(name, scope_of(wanted)))
-    user_findings = check_login(options) if wanted.scope == "user" and host.systemd_version is not None else []
+    user_findings = check_login(options, wanted, host)
     findings += user_findings
     if options["ports"] is not None:
         findings += preflight.check_instances(options["instances"], wanted.ports)
@@ -431,8 +431,10 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     return facts, [*supervisord, *map(dataclasses.asdict, findings)]
 
 
-def check_login(options: t.Mapping[str, t.Any]) -> list[Finding]:
-    """What keeps this account from having units of its own."""
+def check_login(options: t.Mapping[str, t.Any], wanted: Wanted, host: Host) -> list[Finding]:
+    """What keeps this account from having units of its own, where it is to have some."""
+    if wanted.scope != "user" or host.systemd_version is None or preflight.choose_supervisor(wanted, host) != "systemd":
+        return []
     starts = (options["lease"] or {}).get("verb") not in ("stop", "uninstall")
     return user_scope.check(user_manager.own_login(), options["linger"], options["wanted"]["limits"] or {}, starts)
 

@@ -200,7 +200,6 @@ def test_two_runs_at_once_one_gets_the_lease(tmp_path: pathlib.Path) -> None:
         ({"addresses": ["http://127.0.0.1:9/simple"]}, "index_unreachable"),
         ({"wanted": {"channels": ["file:///nowhere/at/all"]}}, "channel_unreachable"),
         ({"wanted": {"channels": ["http://127.0.0.1:9/channel"]}}, "channel_unreachable"),
-        ({"scope": "user"}, "invalid_option"),
         ({"supervisor": "supervisord", "supervisord_findings": [{"check": "invalid_option", "msg": "x", "remedy": "y"}]}, "invalid_option"),
         ({"minimum_disk_mb": 10**9}, "disk_full"),
     ],

@@ -19,5 +19,6 @@ pytest_plugins = ["tests.molecule.plugin"]
 def source(fleet: Fleet) -> pathlib.Path:
     """The worker directory of every deploy."""
     path = copy_example("worker", fleet.directory / "worker")
-    fleet.variables["worker_dir"] = str(path)
+    # One host after the other is the matter of another scenario; serial is read before the inventory's variables are.
+    fleet.variables.update(worker_dir=str(path), worker_serial="100%")
     return path

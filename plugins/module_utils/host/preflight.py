@@ -115,7 +115,7 @@ def check_supervisor(wanted: Wanted, host: Host) -> list[Finding]:
     """Whether the supervisor that is meant can be had; of units of the login, user_scope.check tells the rest."""
     findings = []
     kind = choose_supervisor(wanted, host)
-    if host.systemd_version is None and (wanted.scope == "user" or wanted.supervisor == "systemd"):
+    if host.systemd_version is None and kind == "systemd" and (wanted.scope == "user" or wanted.supervisor == "systemd"):
         asked = "worker_scope is user" if wanted.scope == "user" else "worker_supervisor is systemd"
         remedy = "Set worker_supervisor: supervisord" + (", and worker_scope: system with worker_become: false." if wanted.scope == "user" else ".")
         findings.append(Finding("no_systemd", f"{asked}, and systemd does not run on this host.", remedy))
@@ -125,7 +125,7 @@ def check_supervisor(wanted: Wanted, host: Host) -> list[Finding]:
     try:
         layout = Layout(wanted.root).worker(wanted.name)
         supervisors.refuse_other_scope(layout, wanted.scope, host.uid, user_manager.own_login().units)
-        supervisors.refuse_other(wanted.name, "systemd" if wanted.scope == "user" else wanted.supervisor, _installed(wanted))
+        supervisors.refuse_other(wanted.name, kind if wanted.scope == "user" else wanted.supervisor, _installed(wanted))
     except WorkerError as error:
         findings.append(Finding(error.code, error.message, error.remedy))
     if wanted.scope == "system" and kind == "systemd" and host.uid != 0:

@@ -250,13 +250,15 @@ def test_who_has_no_systemd_is_told_alone(login: user_manager.Login, code: str, 
         ("auto", 246, ["old_systemd"]),
         ("auto", 247, []),
         ("systemd", 257, []),
+        # What supervisord cannot do is told by the rules for its options.
+        ("supervisord", None, []),
     ],
 )
 def test_a_host_for_units_of_a_login_has_a_systemd_that_is_new_enough(supervisor: str, version: t.Optional[int], codes: list[str]) -> None:
     wanted = preflight.Wanted("/nowhere/w", "w", (), "127.0.0.1", supervisor, "user", 0)
     host = preflight.Host("Linux", (3, 11, 2), 1500, version, True)
     assert [each.check for each in preflight.check_platform(wanted, host)] == codes
-    assert preflight.choose_supervisor(wanted, host) == "systemd"
+    assert preflight.choose_supervisor(wanted, host) == ("systemd" if supervisor == "auto" else supervisor)
 
 
 def test_a_worker_is_not_deployed_into_both_scopes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
