@@ -4,7 +4,8 @@
 
 """Who has a GPU already: every instance that is deployed on this host, whether it runs just now or not. Needs nothing of Ansible.
 
-Instances under systemd are found whatever their root is; those under supervisord below the same root.
+Instances under the system's systemd, and under that of the account that looks, are found whatever their root is; those under
+supervisord below the same root.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from .model import Instance, gpus_of
 Holders = dict[tuple[str, str], tuple[str, ...]]
 
 
-def holders(root: str, unit_directory: str = UNIT_DIRECTORY) -> Holders:
+def holders(root: str, unit_directories: t.Collection[str] = (UNIT_DIRECTORY,)) -> Holders:
     """Every deployed instance that has GPUs."""
     found: Holders = {}
-    units = glob.glob(os.path.join(glob.escape(unit_directory), "*@*.service.d", "instance.conf"))
+    units = [path for each in unit_directories for path in glob.glob(os.path.join(glob.escape(each), "*@*.service.d", "instance.conf"))]
     programs = glob.glob(os.path.join(glob.escape(root), "workers", "*", "supervisord", "instances", "*.json"))
     for paths, parse in ((units, _of_drop_in), (programs, supervisord_files.parse_instance)):
         for path in sorted(paths):

@@ -17,6 +17,7 @@ from ..errors import OptionError, WorkerError
 from ..files import locked
 from ..layout import Layout, WorkerLayout
 from ..salt import make_salt, read_salt
+from ..supervisors import UNIT_DIRECTORY
 from . import apply, gpu_holders, gpus, options, plan, port_tls, process, rows
 from .base import Supervisor, account, make_directory
 from .choose import choose
@@ -82,15 +83,15 @@ def _is_writing(params: options.Params) -> bool:
     return params["state"] in _WRITING and params["release"] is not None
 
 
-def _credentials(supervisor: Supervisor) -> bool:
-    """Whether secrets reach the instances as systemd's credentials."""
+def _is_systems(supervisor: Supervisor) -> bool:
+    """Whether it is the system's systemd, which alone can hand on credentials and devices."""
     return supervisor.kind == "systemd" and os.geteuid() == 0
 
 
 def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Callable[[str], None]) -> Look:
     listed = options.instances(params)
     supervisor = choose(params, layout)
-    spec = _spec(params, layout, listed, _credentials(supervisor)) if _is_writing(params) else None
+    spec = _spec(params, layout, listed, _is_systems(supervisor)) if _is_writing(params) else None
     found = supervisor.found()
     supervisor.check_ours({*found, *(one.name for one in listed)})
     request = _request(params, listed, found, spec is not None)
@@ -127,13 +128,14 @@ def _find_gpus(look: Look, sharing: bool) -> None:
     if not any(one.gpus for one in look.instances):
         return
     resolved = gpus.resolved(look.instances, gpus.found(), gpus.has_amd())
-    if look.supervisor.kind == "systemd" and look.spec is not None and look.spec.sandbox != "none":
+    if _is_systems(look.supervisor) and look.spec is not None and look.spec.sandbox != "none":
         # Elsewhere an instance finds all nodes there are.
         look.instances = resolved
     look.sharing = sharing
     if not sharing:
         going = {*(one.name for one in look.instances), *look.request.unwanted}
-        gpu_holders.check(look.layout.name, look.instances, gpu_holders.holders(look.layout.root), going)
+        held = gpu_holders.holders(look.layout.root, (UNIT_DIRECTORY, user_manager.own_login().units))
+        gpu_holders.check(look.layout.name, look.instances, held, going)
 
 
 def _recorded_instances(look: Look) -> list[Instance]:

@@ -92,7 +92,7 @@ def test_every_deployed_instance_with_a_gpu_is_found(tmp_path: pathlib.Path) -> 
     programs.mkdir(parents=True)
     (programs / "7.json").write_text(supervisord_files.instance_text(spec, instance("7", PART), Stamp("e", 1)))
     (programs / "8.json").write_text("{")
-    assert gpu_holders.holders(layout.root, str(units)) == {("w", "0"): (A, B), ("v", "7"): (PART,)}
+    assert gpu_holders.holders(layout.root, (str(units), str(tmp_path / "nowhere"))) == {("w", "0"): (A, B), ("v", "7"): (PART,)}
 
 
 @pytest.mark.parametrize(
