@@ -452,7 +452,7 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     module.no_log_values.update(secret for secret in secrets_in(indexes) if len(secret) >= MASKED_LENGTH)
     backend = choose_backend(options["backend"], options["executable"])
     build_identity(options["build_user"])
-    means = Means(backend, indexes, options["build_user"], options["offline"], float(options["lock_timeout"]), float(options["timeout"]))
+    means = Means(backend, indexes, options["build_user"], options["offline"], float(options["lock_timeout"]), float(options["timeout"]), options["executable"])
     module.no_log_values.update(secrets_of(package.url for package in content.locked))
     if content.unverified:
         module.warn(f"The lock has no hash for {', '.join(content.unverified)}: what is fetched for them is not verified.")

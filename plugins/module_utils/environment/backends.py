@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import typing as t
 
-from ..errors import WorkerError
+from ..errors import OptionError, WorkerError
 from ..progress import Progress
 from .locked import LockedPackage
 
@@ -51,36 +53,41 @@ class Backend(t.Protocol):
     """Creates fresh prefixes; knows nothing of records, names or pip."""
 
     def detect(self) -> Detected:
-        """Raises WorkerError ``backend_unavailable``. Starts at most one short child."""
+        """Raises WorkerError ``backend_unavailable`` or ``unsafe_executable``. Starts at most one short child."""
 
     def create(self, request: CreateRequest, progress: Progress) -> list[dict[str, str]]:
         """Create the prefix, and return its packages as ``{"name", "version", "build", "channel"}``.
 
         Raises WorkerError ``unsatisfiable``, ``channel_unreachable``, ``hash_mismatch``, ``unsafe_package``, ``disk_full``,
-        ``not_writable``, ``timeout`` or ``create_failed``; then the prefix may be half there, and the caller removes it.
+        ``not_writable``, ``timeout``, ``prefix_too_long`` or ``create_failed``; then the prefix may be half there, and the caller removes it.
         """
 
 
 def choose_backend(wanted: str, executable: t.Optional[str]) -> str:
-    """The name of the backend for the options ``backend`` and ``executable``. Raises WorkerError ``backend_unavailable``.
+    """The name of the backend for the options ``backend`` and ``executable``, as far as they tell without a look at the host.
 
-    ``auto`` searches a bare name (``conda``) and falls back to the library; a path must be taken as it is.
+    It stays ``auto`` where a program was named: a path is taken as it is, a bare name (``conda``) is looked for and the library takes
+    its place where there is none. Raises OptionError.
     """
-    is_path = executable is not None and "/" in executable
-    if wanted in CLI_BACKENDS or (wanted == "auto" and is_path):
-        what = f"Option 'backend' is {wanted!r}" if wanted in CLI_BACKENDS else f"Option 'executable' is {executable!r}"
-        raise WorkerError(
-            "backend_unavailable",
-            f"{what}, but this version of the collection creates environments with the library rattler alone.",
-            "Set backend: rattler (and leave executable out).",
-        )
-    return "rattler"
+    if executable is not None and not executable.strip():
+        raise OptionError("executable", executable, "it is empty", "Leave it out, or give a name such as conda, or a path.")
+    if executable is not None and "/" in executable and not os.path.isabs(executable):
+        raise OptionError("executable", executable, "it is neither a bare name nor an absolute path", "Give the whole path, such as /opt/conda/bin/conda.")
+    if executable is not None and re.search(r"[\x00-\x1f\x7f]", executable):
+        raise OptionError("executable", executable, "it has control characters in it", "Give a name such as conda, or a path.")
+    if executable is not None and executable.startswith("-"):
+        raise OptionError("executable", executable, "no program has such a name", "Give a name such as conda, or a path.")
+    return "rattler" if wanted == "auto" and executable is None else wanted
 
 
-def make_backend(name: str) -> Backend:
+def make_backend(name: str, executable: t.Optional[str] = None) -> Backend:
     """The backend of that name; its file is loaded only now, because a converged run needs none."""
-    from .rattler_backend import RattlerBackend
+    if name == "rattler":
+        from .rattler_backend import RattlerBackend
 
-    if name != "rattler":
+        return RattlerBackend()
+    if name not in ("auto", *CLI_BACKENDS):
         raise WorkerError("backend_unavailable", f"There is no backend {name!r}.", "Set backend: rattler.")
-    return RattlerBackend()
+    from .cli_backend import CliBackend
+
+    return CliBackend(name, executable)

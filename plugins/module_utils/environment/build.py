@@ -28,7 +28,7 @@ from .indexes import Indexes, without_missing
 from .installers import Installer, check_fit, choose_installer, failure, problems
 from .leftovers import GROUP, as_build_user, end_builders, end_orphans
 from .ownership import build_identity, give, own_directory, private_directory, refuse_detours, take_back
-from .package_cache import CONDA, UV, lent, reclaim, view_of_wheels
+from .package_cache import CONDA, UV, lent, reclaim, view_of
 from .place import Place, building_mark
 from .record import Listing, list_prefix, pip_packages, python_directory, write_record
 from .sources import Sources, write_sources
@@ -49,6 +49,7 @@ class Means:
     offline: bool
     lock_timeout: float
     timeout: float
+    executable: t.Optional[str] = None
 
 
 def build(place: Place, content: Content, fingerprint: str, path: str, number: int, means: Means, progress: Progress, clear: t.Sequence[str] = ()) -> None:
@@ -57,7 +58,7 @@ def build(place: Place, content: Content, fingerprint: str, path: str, number: i
     clear: what killed builds left, which goes first. Raises WorkerError; then nothing is left at ``path``.
     """
     identity = build_identity(means.build_user)
-    backend = make_backend(means.backend)
+    backend = make_backend(means.backend, means.executable)
     detected = backend.detect()
     chosen = choose_installer(content.installer)
     _check_installer(content, chosen[0])
@@ -228,7 +229,7 @@ class _Build:
         with self._caches():
             if not self.means.offline:
                 self._fetch_wheels(chosen, shared, sources, conda, before)
-            return view_of_wheels(shared, os.path.join(self.scratch, name), self.identity)
+            return view_of(shared, os.path.join(self.scratch, name), self.identity)
 
     def _fetch_wheels(self, chosen: tuple[str, str], shared: str, sources: Sources, conda: t.Sequence[t.Mapping[str, str]], before: Listing) -> None:
         identity = t.cast("tuple[int, int]", self.identity)

@@ -21,8 +21,12 @@ from ..errors import WorkerError
 from ..files import remove_tree
 from .ownership import Stays, directories, give, is_ours, nothing_stays, take_back
 
-# The caches below the cache directory that are lent.
+# The caches below the cache directory that are lent. Those of the command lines are called conda-<backend>.
 CONDA, UV = "conda", "uv"
+# In those, the directory that the tool takes for its cache: packages in it may be deep, and are told by what is in them.
+CLI_PACKAGES = "packages"
+# What the tools write into a package when all else of it is there.
+_UNPACKED = os.path.join("info", "repodata_record.json")
 
 
 @contextlib.contextmanager
@@ -72,10 +76,34 @@ def tidy(cache: str) -> None:
             whole = entry.is_dir(follow_symlinks=False) or (entry.is_file(follow_symlinks=False) and entry.name.endswith((".lock", ".md5")))
             if entry.name.startswith(".") or not whole:
                 remove_tree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+    _tidy_cli(cache)
 
 
-def view_of_wheels(cache: str, view: str, owner: tuple[int, int]) -> str:
-    """A copy of uv's cache, whose files in unpacked wheels are hard links to root's: the owner cannot change those, and nobody reads the rest."""
+def _tidy_cli(cache: str) -> None:
+    """The same for the cache of a command line: halves of packages, archives that are unpacked, locks; indexes of channels stay."""
+    packages = os.path.join(cache, CLI_PACKAGES)
+    if not os.path.isdir(packages):
+        return
+    halves: list[str] = []
+
+    def stays(path: str) -> bool:
+        if not os.path.isdir(os.path.join(path, "info")):
+            return False
+        if not os.path.isfile(os.path.join(path, _UNPACKED)):
+            halves.append(path)
+        return True
+
+    for directory, names in directories(packages, stays):
+        for name in names:
+            path = os.path.join(directory, name)
+            if name.endswith((".conda", ".tar.bz2", ".partial", ".lock")) or os.path.islink(path):
+                os.unlink(path)
+    for half in halves:
+        remove_tree(half)
+
+
+def view_of(cache: str, view: str, owner: tuple[int, int]) -> str:
+    """A copy of a cache, whose files in unpacked packages are hard links to root's: the owner cannot change those, and nobody reads the rest."""
     packages: list[str] = []
 
     def stays(path: str) -> bool:
@@ -85,7 +113,8 @@ def view_of_wheels(cache: str, view: str, owner: tuple[int, int]) -> str:
         return False
 
     def copy(source: str, target: str) -> None:
-        shutil.copyfile(source, target, follow_symlinks=False)
+        # With its times: conda takes an index with another time for an old one.
+        shutil.copy2(source, target, follow_symlinks=False)
 
     def link(source: str, target: str) -> None:
         os.link(source, target, follow_symlinks=False)
@@ -114,10 +143,12 @@ def _mirror(source: str, target: str, put: t.Callable[[str, str], None], stays: 
 
 
 def _packages_of(cache: str) -> Stays:
-    """The directories of one package each: in conda's cache, and of unpacked wheels in uv's."""
+    """The directories of one package each: in the caches of rattler and of the command lines, and of unpacked wheels in uv's."""
 
     def is_package(path: str) -> bool:
         parts = os.path.relpath(path, cache).split(os.sep)
+        if parts[0] == CLI_PACKAGES:
+            return os.path.isdir(os.path.join(path, "info"))
         return len(parts) == 2 and (parts[0] == "pkgs" or parts[0].startswith("archive-"))
 
     return is_package

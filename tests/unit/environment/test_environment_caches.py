@@ -12,7 +12,7 @@ import stat
 
 import pytest
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.package_cache import lent, opened, reclaim, view_of_wheels
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.package_cache import lent, opened, reclaim, view_of
 from ansible_collections.ew_ai.worker.plugins.module_utils.files import remove_tree
 
 NOBODY = (65534, 65534)
@@ -87,14 +87,14 @@ def test_an_opened_cache_is_for_one_group_and_is_closed_again(tmp_path: pathlib.
     assert (mode(tmp_path / "conda"), (tmp_path / "conda").stat().st_gid) == (0o700, 0)
 
 
-def test_a_view_of_wheels_shares_what_its_owner_cannot_change(tmp_path: pathlib.Path) -> None:
+def test_a_view_of_shares_what_its_owner_cannot_change(tmp_path: pathlib.Path) -> None:
     shared, view = tmp_path / "shared", tmp_path / "view"
     add(shared / "archive-v0/one", (0, 0))
     (shared / "archive-v0/one/lib/link").symlink_to("module.py")
     (shared / "wheels-v8/pkgs").mkdir(parents=True)
     (shared / "wheels-v8/pkgs/one.http").write_text("pointer")
     (shared / "wheels-v8/pkgs/one").symlink_to("../../archive-v0/one")
-    view_of_wheels(str(shared), str(view), NOBODY)
+    view_of(str(shared), str(view), NOBODY)
     assert sorted(path.relative_to(view) for path in view.rglob("*")) == sorted(path.relative_to(shared) for path in shared.rglob("*"))
     assert (view / "archive-v0/one/lib/module.py").stat().st_ino == (shared / "archive-v0/one/lib/module.py").stat().st_ino
     assert os.readlink(view / "wheels-v8/pkgs/one") == "../../archive-v0/one"
@@ -111,7 +111,7 @@ def test_a_wheel_with_paths_that_are_too_long_is_in_nobodys_way(tmp_path: pathli
     deep = os.path.join(shared, "archive-v0/deep", *(["d" * 9] * (room // 10)))
     os.makedirs(deep)
     pathlib.Path(deep, "file").write_text("x")
-    view_of_wheels(str(shared), str(view), NOBODY)
+    view_of(str(shared), str(view), NOBODY)
     assert sorted(os.listdir(view / "archive-v0")) == ["one", "one.lock"]
     for path in (shared, view):
         remove_tree(str(path))

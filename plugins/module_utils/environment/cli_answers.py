@@ -1,0 +1,138 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""From what conda, mamba and micromamba write to codes and remedies. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ..errors import WorkerError
+from ..redact import redact
+from ..run import describe_exit, quoted, tail
+from .backends import CreateRequest
+from .specs import strip_credentials
+
+Answer = dict[str, t.Any]
+_KEYS = {"success", "error", "exception_name", "log_history", "actions", "errors", "message"}
+_FREE = "Free space or inodes below the prefix and the cache (df -h; df -i), then run again."
+_RIGHTS = "Run it with the rights it needs (become: true). With build_user, what root, cache and channels name must be open to that account (chmod a+rX)."
+_REACH = "See whether this host reaches the channel, or set channels to a mirror; with offline: true it must be cached or a directory."
+_ANEW = "Fetch or index the channel anew; do not install this file."
+# (code, remedy, what the text says); the first that fits. What the machine lacks comes before what the network did.
+_ROWS: tuple[tuple[str, str, str], ...] = (
+    ("disk_full", _FREE, r"No space left|NoSpaceLeft|\[Errno 28\]"),
+    ("disk_full", "The disk quota is used up: free space, then run the same command again.", r"Disk quota exceeded|\[Errno 122\]"),
+    ("not_writable", "The file system is read-only: remount it, or choose another root.", r"Read-only file system|\[Errno 30\]"),
+    ("not_writable", _RIGHTS, r"Permission denied|sufficient permissions|NotWritable|NoWritable|\[Errno 13\]"),
+    ("prefix_too_long", "Choose a shorter root, name or prefix.", r"PaddingError|placeholder.*(?:long|length)|longer than the placeholder"),
+    ("hash_mismatch", _ANEW, r"ChecksumMismatch|doesn't match expectation|Found incorrect downloads|(?:MD5|SHA256) (?:sums )?mismatch"),
+    ("channel_unreachable", "Check the credentials in the channel's address.", r"\b40[13]\b|Unauthorized|Forbidden"),
+    (
+        "channel_unreachable",
+        "Check the channel's address: there is no such channel or package.",
+        r"UnavailableInvalidChannel|HTTP 404|status: 404|PathNotFoundError|Couldn't (?:read a|open) file",
+    ),
+    (
+        "channel_unreachable",
+        _REACH,
+        r"CondaHTTPError|CondaSSLError|ProxyError|OfflineError|CONNECTION FAILED|Download error|Could not resolve host|Connection (?:refused|reset|broken)|timed out",
+    ),
+    (
+        "invalid_option",
+        "Correct that spec in packages, python_version or file.",
+        r"InvalidMatchSpec|InvalidVersionSpec|InvalidSpec|Error parsing MatchSpec|Invalid (?:version|spec)|match_spec\.py",
+    ),
+    (
+        "unsatisfiable",
+        "Loosen or correct python_version, packages or channels.",
+        r"Unsatisfiable|PackagesNotFound|ResolvePackageNotFound|SpecsConfigurationConflict|Could not solve|nothing provides",
+    ),
+    ("build_failed", "Leave the package out, or pin another build.", r"(?:pre|post)-link script failed"),
+    ("create_failed", "The package cache is damaged: remove {cache}, then run the same command again.", r"[Cc]orrupt|InvalidArchive|bad CRC"),
+)
+_SUBJECTS = {
+    "unsatisfiable": "No set of packages fulfils what is wanted",
+    "channel_unreachable": "A channel did not answer as one",
+    "hash_mismatch": "A package is not what its channel says it is",
+    "invalid_option": "The solver cannot read what is wanted",
+    "disk_full": "The disk is full",
+    "not_writable": "The prefix or the cache cannot be written",
+    "build_failed": "A script of a package failed",
+    "prefix_too_long": "The prefix is too long",
+}
+_LOOK = "Look at what the message names."
+
+
+def answer_in(text: str) -> Answer:
+    """The JSON object that the tool answered with, whatever stands around it; empty where there is none."""
+    decoder = json.JSONDecoder()
+    found: Answer = {}
+    position = 0
+    while True:
+        start = re.compile(r"^\{", re.MULTILINE).search(text, position)
+        if start is None:
+            return found
+        try:
+            value, position = decoder.raw_decode(text, start.start())
+        except ValueError:
+            position = start.end()
+            continue
+        if isinstance(value, dict) and _KEYS & value.keys():
+            found = value
+
+
+def words_of(answer: t.Mapping[str, t.Any]) -> str:
+    """What went wrong, in the tool's own words; empty where its answer says nothing of it."""
+    errors = answer.get("errors")
+    messages = [_message(each) for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    if not messages and "exception_name" in answer:
+        messages = [_message(answer)]
+    history = answer.get("log_history")
+    for each in history if isinstance(history, list) else []:
+        if isinstance(each, dict) and each.get("level") in ("error", "critical"):
+            messages.append(str(each.get("message", "")))
+    return "\n".join(dict.fromkeys(message.strip() for message in messages if message.strip() not in ("", "()")))
+
+
+def _message(error: t.Mapping[str, t.Any]) -> str:
+    name, text = str(error.get("exception_name", "")), str(error.get("message") or error.get("error") or "")
+    return f"{name}: {text}" if name not in ("", "tuple") and text.strip() != "()" else text
+
+
+def linked_in(answer: t.Mapping[str, t.Any]) -> set[str]:
+    """Names of the packages that the tool says it linked."""
+    actions = answer.get("actions")
+    links = actions.get("LINK") if isinstance(actions, dict) else None
+    return {str(each["name"]).lower() for each in links or () if isinstance(each, dict) and "name" in each}
+
+
+def failure(argv: t.Sequence[str], rc: int, stdout: str, stderr: str, request: CreateRequest, cache: str, indexed: bool = True) -> WorkerError:
+    """The error of a ``create`` that failed. indexed: whether any channel's index is in the cache."""
+    answer = answer_in(stdout)
+    told = "\n".join(words_of(answer).splitlines()[:30])
+    words = told or tail(stderr, 30) or tail(stdout, 30)
+    code, remedy = next(((code, remedy) for code, remedy, pattern in _ROWS if re.search(pattern, words)), ("create_failed", _LOOK))
+    if code == "unsatisfiable" and request.offline and not indexed:
+        # Offline, what it has not got is not in the channel as far as it can tell.
+        code, remedy = "channel_unreachable", "Run once without offline, or name a directory in channels."
+    text = redact(strip_credentials(words)) or f"it ended with {describe_exit(rc)} and wrote nothing"
+    remedy = remedy.replace("{cache}", cache)
+    return WorkerError(
+        code, f"{_SUBJECTS.get(code, 'Creating the environment failed')}: {text.rstrip('.')}.", remedy, **details(argv, rc, stdout, stderr, request)
+    )
+
+
+def details(argv: t.Sequence[str], rc: int, stdout: str, stderr: str, request: CreateRequest) -> dict[str, t.Any]:
+    """What every error of a ``create`` tells beside its message."""
+    return {
+        "cmd": quoted(argv),
+        "rc": rc,
+        "stdout": strip_credentials(tail(stdout)),
+        "stderr": strip_credentials(tail(stderr)),
+        "specs": list(request.specs),
+        "channels": [strip_credentials(channel) for channel in request.channels],
+    }
