@@ -63,6 +63,8 @@ class ActionModule(ActionBase):
             wanted["environment_name"] = environment.get("name")
             # Where a lock names the packages no channel is asked for any.
             wanted["channels"] = [] if locks else preflight.askable_channels(environment)
+            wanted["backend"] = str(environment.get("backend") or "auto")
+            wanted["executable"] = preflight.named_program(environment)
         for name in ("user", "bind_to_unit", "limits"):
             wanted[name] = (settings or {}).get(name)
         addresses = [strip_credentials(str(each)) for each in given.get("addresses") or [] if each]

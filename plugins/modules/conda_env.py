@@ -18,7 +18,8 @@ description:
     and O(recreate) lead to another build at another path.
   - The fingerprint in its path is a hash of the contents that are wanted, including those of the requirement files with all that
     they include. Paths, credentials, and the indexes that packages come from do not count.
-  - No conda is needed on the host. The solver is the library C(py-rattler); the Python packages are put in by C(uv) or C(pip).
+  - No conda is needed on the host. The solver is the library C(py-rattler), or with O(backend) a conda, mamba, or micromamba of the host;
+    the Python packages are put in by C(uv) or C(pip).
 extends_documentation_fragment:
   - ew_ai.worker.attributes
 attributes:
@@ -28,7 +29,8 @@ attributes:
     support: partial
     details: With O(recreate=true) each run makes another build.
 requirements:
-  - py-rattler >= 0.28 for the interpreter on the host that runs the module (not in check mode)
+  - py-rattler >= 0.28 for the interpreter on the host that runs the module (not in check mode), where O(backend) is V(rattler)
+  - conda >= 24.11, mamba >= 2.0, or micromamba >= 2.0 on the host for those backends
   - uv for that interpreter, where O(installer) is V(uv)
 options:
   state:
@@ -154,14 +156,19 @@ options:
     default: []
   backend:
     description:
-      - What creates the environment. V(auto) is V(rattler).
-      - V(conda), V(mamba), and V(micromamba) are reserved, and refused with the code C(backend_unavailable).
+      - What creates the environment. V(auto) is V(rattler), or what O(executable) names.
+      - The others are programs of the host. One that is named and absent is the error C(backend_unavailable), which tells every place
+        that was looked at. The fingerprint does not depend on it, so a change of it alone builds nothing.
+      - They run with a configuration of their own; no C(.condarc), C(CONDA_*) or C(MAMBA_*) of whoever runs the module counts.
     type: str
     choices: [auto, rattler, conda, mamba, micromamba]
     default: auto
   executable:
     description:
-      - Program of a command-line O(backend). A bare name falls back to V(rattler) with O(backend=auto); a path is refused in this version.
+      - Program of a command-line O(backend), as an absolute path or as a bare name. Which tool it is, its answer to C(--version) tells.
+      - A bare name is looked for by C(CONDA_EXE) or C(MAMBA_EXE), then in C(PATH), then where installers put it; with O(backend=auto)
+        the library takes its place where it is nowhere, or too old. The default is the name of O(backend).
+      - Root runs none that others can write, nor one below a directory that others can write (C(unsafe_executable)).
     type: str
   recreate:
     description:

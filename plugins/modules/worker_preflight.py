@@ -207,6 +207,13 @@ options:
       environment_name:
         description: Name of the environment.
         type: str
+      backend:
+        description: What is to create the environment; looked for only where a program was named.
+        type: str
+        default: auto
+      executable:
+        description: The program for that, a path or a bare name.
+        type: str
       user:
         description: Account of the instances.
         type: str
@@ -334,6 +341,8 @@ WANTED: dict[str, t.Any] = {
     "needs_own_index": {"type": "bool", "default": False},
     "channels": {"type": "list", "elements": "str", "default": []},
     "environment_name": {"type": "str"},
+    "backend": {"type": "str", "default": "auto"},
+    "executable": {"type": "str"},
     "user": {"type": "str"},
     "bind_to_unit": {"type": "str"},
     "limits": {"type": "dict"},
@@ -420,6 +429,8 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
         findings += preflight.check_instances(options["instances"], wanted.ports)
     if not unnamed:
         findings += preflight.check_root(wanted, host.uid) + (foreign_units(wanted, host, options["instances"]) if not user_findings else [])
+    if wanted.deploys:
+        findings += backend_findings(options["wanted"])
     active = states.active(store.load(wanted.root, wanted.name)) if not unnamed else None
     if active is None and wanted.deploys and not unnamed and not options["offline"]:
         findings += sources_findings(options, warn)
@@ -450,6 +461,20 @@ def facts_of(wanted: Wanted, host: Host, active: t.Optional[states.Record]) -> d
         "active_generation": active["number"] if active else None,
         "active_environment": active["environment"]["prefix"] if active else None,
     }
+
+
+def backend_findings(wanted: t.Mapping[str, t.Any]) -> list[Finding]:
+    """A program for the environment that was named and is not here, or that root must not run. Looks at files alone."""
+    if wanted["backend"] == "rattler" or (wanted["backend"] == "auto" and wanted["executable"] is None):
+        return []
+    from ansible_collections.ew_ai.worker.plugins.module_utils.environment.cli_detection import check_place
+
+    try:
+        check_place(wanted["backend"], wanted["executable"], os.environ, str(pathlib.Path.home()), os.geteuid())
+    except WorkerError as error:
+        words = error.message.replace("Option 'executable'", "worker_conda_path").replace("\n", " ")
+        return [Finding(error.code, words, error.remedy.replace("executable", "worker_conda_path").replace("backend:", "worker_backend:"))]
+    return []
 
 
 def sources_findings(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> list[Finding]:

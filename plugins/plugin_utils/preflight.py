@@ -184,6 +184,14 @@ def _hook_file(hook: str, name: str, path: str, load: t.Callable[[str], t.Any]) 
     return []
 
 
+def named_program(settings: Options) -> t.Optional[str]:
+    """The program that is to create the environment, for the host to look for; None where none is named, or none that conda_env would take."""
+    executable = settings.get("executable")
+    if not isinstance(executable, str) or _error_of(lambda: choose_backend(str(settings.get("backend")), executable)) is not None:
+        return None
+    return executable
+
+
 def askable_channels(settings: Options) -> list[str]:
     """The channels as names or addresses, without credentials; only those that conda_env would take."""
 

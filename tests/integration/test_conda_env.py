@@ -116,8 +116,18 @@ def test_without_the_library_the_failure_says_what_to_do(room: Room) -> None:
     (room.top / "sitecustomize.py").write_text(WATCH.replace("{log!r}", repr(str(room.top / "log"))))
     blocked = room.bad("backend_unavailable", packages=["ew-lib"], environ={"PYTHONPATH": f"{room.top}{os.pathsep}{collections_path()}"})
     assert "py-rattler" in blocked["remedy"]
-    assert "backend: rattler" in room.bad("backend_unavailable", packages=["ew-lib"], backend="micromamba")["remedy"]
     assert room.entries() == []
+
+
+@pytest.mark.parametrize("options", [{"backend": "micromamba", "executable": "no-such-micromamba"}, {"executable": "/nowhere/conda"}])
+def test_without_the_program_that_was_named_the_failure_says_where_it_was_looked_for(room: Room, options: dict[str, str]) -> None:
+    failed = room.bad("backend_unavailable", packages=["ew-lib"], **options)
+    assert "backend: rattler" in failed["remedy"]
+    assert options["executable"] in failed["msg"]
+    assert room.entries() == []
+    # The fingerprint does not depend on the backend: what is there serves, and nobody looks for a program.
+    built = room.good(packages=["ew-lib"])
+    assert room.good(packages=["ew-lib"], **options)["prefix"] == built["prefix"]
 
 
 @pytest.mark.slow

@@ -101,11 +101,11 @@ def test_hooks_before_a_stage_run_only_where_the_run_goes_on_to_it(clean_place: 
 def test_what_a_later_stage_would_refuse_is_told_before_the_first(clean_place: Place) -> None:
     """Hooks that are not there, and settings: nothing is built, no lease is kept."""
     hooks = {"after_health": ["gone.yml"], "befor_release": []}
-    worker = clean_place.worker(worker_hooks=hooks, worker_limits={"memory": "1G"}, worker_conda_path="/opt/conda/bin/conda", worker_backend="auto")
+    worker = clean_place.worker(worker_hooks=hooks, worker_limits={"memory": "1G"}, worker_conda_path="/nowhere/bin/conda", worker_backend="auto")
     run = worker.run("deploy")
     assert (run.failure["code"], run.failure["stage"], run.changed) == ("preflight", "preflight", 0)
     message = run.failure["message"]
-    words = ("gone.yml", "{{ inventory_dir }}", "'befor_release'", "worker_limits.memory", "supervisord cannot do this", "/opt/conda/bin/conda")
+    words = ("gone.yml", "{{ inventory_dir }}", "'befor_release'", "worker_limits.memory", "supervisord cannot do this", "/nowhere/bin/conda")
     assert [word for word in words if word not in message] == []
     assert not clean_place.root.exists()
 

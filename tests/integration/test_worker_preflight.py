@@ -71,7 +71,7 @@ def test_everything_is_told_at_once_and_before_anything_is_changed(tmp_path: pat
         ports=[50051],
         instances=["0"],
         settings={"instances": [], "limits": {"memory": "1G"}, "restart": {"burst": 100, "delay": 10, "window": 300}},
-        environment_settings={"name": "e", "python_version": "3.1", "channels": ["file:///nowhere/channel"], "backend": "conda"},
+        environment_settings={"name": "e", "python_version": "3.1", "channels": ["file:///nowhere/channel"], "executable": "/nowhere/conda"},
         health_settings={"attempts": 0},
         hooks={"before_instance": [], "before_instances": ["nowhere.yml"]},
         secrets={"TO-KEN": SECRET},
@@ -79,7 +79,14 @@ def test_everything_is_told_at_once_and_before_anything_is_changed(tmp_path: pat
     found = run_task("worker_preflight", bad, tmp_path)
     assert found["code"] == "preflight"
     expected = [
-        *("nowhere", "worker_limits.memory", "worker_restart.window", "worker_python_version", "worker_backend", "worker_health_attempts"),
+        *(
+            "nowhere",
+            "worker_limits.memory",
+            "worker_restart.window",
+            "worker_python_version",
+            "worker_conda_path is '/nowhere/conda', and that is not there",
+            "worker_health_attempts",
+        ),
         *("before_instance'", "nowhere.yml", "worker_secrets has the value 'TO-KEN'", "The channel file:///nowhere/channel does not answer"),
     ]
     assert [word for word in expected if word not in found["msg"]] == []

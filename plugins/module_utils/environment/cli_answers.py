@@ -39,12 +39,13 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "channel_unreachable",
         _REACH,
-        r"CondaHTTPError|CondaSSLError|ProxyError|OfflineError|CONNECTION FAILED|Download error|Could not resolve host|Connection (?:refused|reset|broken)|timed out",
+        r"CondaHTTPError|CondaSSLError|ProxyError|OfflineError|CONNECTION FAILED|Download error|Could not resolve host|"
+        r"Connection (?:refused|reset|broken)|timed out",
     ),
     (
         "invalid_option",
         "Correct that spec in packages, python_version or file.",
-        r"InvalidMatchSpec|InvalidVersionSpec|InvalidSpec|Error parsing MatchSpec|Invalid (?:version|spec)|match_spec\.py",
+        r"InvalidMatchSpec|InvalidVersionSpec|InvalidSpec|Error parsing (?:MatchSpec|version)|Invalid (?:version|spec)|match_spec\.py",
     ),
     (
         "unsatisfiable",
@@ -115,7 +116,9 @@ def failure(argv: t.Sequence[str], rc: int, stdout: str, stderr: str, request: C
     answer = answer_in(stdout)
     told = "\n".join(words_of(answer).splitlines()[:30])
     words = told or tail(stderr, 30) or tail(stdout, 30)
-    code, remedy = next(((code, remedy) for code, remedy, pattern in _ROWS if re.search(pattern, words)), ("create_failed", _LOOK))
+    code, remedy = next(((code, remedy) for code, remedy, pattern in _ROWS if re.search(pattern, told or stderr or stdout)), ("create_failed", _LOOK))
+    if not told and "Traceback (most recent call last)" in stderr:
+        words = _raised(stderr)
     if code == "unsatisfiable" and request.offline and not indexed:
         # Offline, what it has not got is not in the channel as far as it can tell.
         code, remedy = "channel_unreachable", "Run once without offline, or name a directory in channels."
@@ -124,6 +127,12 @@ def failure(argv: t.Sequence[str], rc: int, stdout: str, stderr: str, request: C
     return WorkerError(
         code, f"{_SUBJECTS.get(code, 'Creating the environment failed')}: {text.rstrip('.')}.", remedy, **details(argv, rc, stdout, stderr, request)
     )
+
+
+def _raised(stderr: str) -> str:
+    """The exception of a traceback that tells most: one that names a spec, else the last."""
+    raised = re.findall(r"^[\w.]+: .+", stderr, re.MULTILINE)
+    return next((line for line in raised if "Invalid" in line.partition(":")[0]), raised[-1] if raised else tail(stderr, 1))
 
 
 def details(argv: t.Sequence[str], rc: int, stdout: str, stderr: str, request: CreateRequest) -> dict[str, t.Any]:

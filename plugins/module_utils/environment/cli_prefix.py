@@ -45,10 +45,10 @@ def _read(path: str) -> Record:
 
 def _regular(path: str, flags: int = 0) -> t.BinaryIO:
     """The file opened, which packages may have chosen: no pipe or device keeps us waiting."""
-    handle = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags), "rb")
-    if stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-        return handle
-    handle.close()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
     raise OSError(errno.EINVAL, "it is no regular file", path)
 
 
@@ -84,7 +84,7 @@ def _stem(url: str) -> str:
 def packages_of(records: t.Mapping[str, Record]) -> list[dict[str, str]]:
     """As ``Backend.create`` returns them."""
     packages = [
-        {**{"name": str(record["name"]), "version": str(record.get("version", ""))}, "build": _build(record), "channel": _channel(record)}
+        {"name": str(record["name"]), "version": str(record.get("version", "")), "build": _build(record), "channel": _channel(record)}
         for record in records.values()
     ]
     return sorted(packages, key=lambda each: each["name"])

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, EW AI
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A conda or micromamba that answers as recorded: it finds the row by what it is asked, writes and ends as the row says, and makes the prefix that it left.
+
+Run as ``python replay.py TRANSCRIPT LOG LABEL ARGUMENT…``; imports nothing of the project. LABEL picks among rows that ask the same,
+empty for the first one. LOG gets a line of JSON for each call: argv and the whole environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import signal
+import sys
+import typing as t
+
+Question = t.Tuple[str, t.FrozenSet[str], t.FrozenSet[str], bool]
+_TAKES_VALUE = {"-p": "prefix", "--prefix": "prefix", "-c": "channel", "--channel": "channel", "--file": "file", "-n": "name", "--channel-priority": "priority"}
+# Ours, or a row's own way to leave nothing behind.
+_IGNORED = re.compile(r"^(?:-y|--yes|--json|--override-channels|--dry-run|--no-.*|--strict-channel-priority|--copy|--always-copy)$")
+
+
+def question(argv: t.Sequence[str]) -> t.Tuple[Question, t.Dict[str, str]]:
+    """What is asked, as far as two calls must agree in it, and the values of the options."""
+    words = list(argv)
+    channels: t.Set[str] = set()
+    specs: t.Set[str] = set()
+    options: t.Dict[str, str] = {}
+    command = words.pop(0)
+    while words:
+        word = words.pop(0)
+        if word in _TAKES_VALUE:
+            options[_TAKES_VALUE[word]] = words.pop(0)
+            if _TAKES_VALUE[word] == "channel":
+                channels.add(options["channel"])
+        elif word == "--offline":
+            options["offline"] = word
+        elif not _IGNORED.match(word):
+            specs.add(word)
+    return (command, frozenset(channels), frozenset(specs), "file" in options), options
+
+
+def recorded_argv(row: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Without the program, and what it was started by."""
+    words = [str(each) for each in row["argv"]]
+    return words[next(number for number, word in enumerate(words) if word.endswith(("/conda", "/micromamba"))) + 1 :]
+
+
+def make_prefix(prefix: str, after: t.Mapping[str, t.Any]) -> None:
+    """The records, and a Python where one of them is its."""
+    if not after.get("exists"):
+        return
+    meta = pathlib.Path(prefix, "conda-meta")
+    for name in after.get("top") or ():
+        pathlib.Path(prefix, name).mkdir(parents=True, exist_ok=True)
+    for name in after.get("conda_meta") or ():
+        meta.mkdir(parents=True, exist_ok=True)
+        parts = re.match(r"^(.+)-([^-]+)-([^-]+)\.json$", name)
+        record = {"name": parts[1], "version": parts[2], "build": parts[3], "depends": []} if parts else None
+        (meta / name).write_text(json.dumps(record) if record else "")
+        if name.startswith("python-"):
+            python = pathlib.Path(prefix, "bin/python")
+            python.write_text("#!/bin/sh\n")
+            python.chmod(0o755)
+
+
+def main() -> None:
+    transcript, log, label, *argv = sys.argv[1:]
+    with open(log, "a", encoding="utf-8") as handle:
+        handle.write(json.dumps({"argv": argv, "env": dict(os.environ)}) + "\n")
+    rows = json.loads(pathlib.Path(transcript).read_text(encoding="utf-8"))
+    asked, options = question(argv)
+    fitting = [row for row in rows if question(recorded_argv(row))[0] == asked and (asked[0] != "create" or not label or row["label"] == label)]
+    if not fitting:
+        sys.exit(f"no recorded row asks {argv} ({label})")
+    row = fitting[0]
+    recorded = question(recorded_argv(row))[1].get("prefix", "")
+    for stream, text in ((sys.stdout, row["stdout"]), (sys.stderr, row["stderr"])):
+        stream.write((text or "").replace(recorded, options["prefix"]) if recorded else text or "")
+        stream.flush()
+    if "prefix" in options:
+        make_prefix(options["prefix"], row.get("after") or {})
+    if row["rc"] < 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), -row["rc"])
+    sys.exit(row["rc"])
+
+
+if __name__ == "__main__":
+    main()
