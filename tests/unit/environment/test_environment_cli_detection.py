@@ -143,7 +143,7 @@ def test_versions(name: str, version: str, fits: bool) -> None:
 
 def test_a_program_is_what_it_answers(tmp_path: pathlib.Path) -> None:
     assert CliBackend("auto", program(tmp_path / "conda", "2.8.1")).detect().name == "micromamba"
-    with pytest.raises(WorkerError, match="is micromamba 2.8.1, while backend is conda"):
+    with pytest.raises(WorkerError, match=r"is micromamba 2\.8\.1, while backend is conda"):
         CliBackend("conda", program(tmp_path / "conda", "2.8.1")).detect()
     with pytest.raises(WorkerError, match="neither conda, mamba nor micromamba"):
         CliBackend("conda", program(tmp_path / "conda", "hello")).detect()

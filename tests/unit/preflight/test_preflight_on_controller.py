@@ -156,7 +156,7 @@ def test_bad_settings_of_the_environment(changes: dict[str, t.Any], part: str) -
 
 
 def test_all_bad_settings_of_the_environment_are_told_at_once() -> None:
-    bad = {"python_version": "3.1", "backend": "mamba", "channels": ["defaults", "a b"], "packages": ["=", "numpy=<2"]}
+    bad = {"python_version": "3.1", "executable": "bin/mamba", "channels": ["defaults", "a b"], "packages": ["=", "numpy=<2"]}
     assert len(words(preflight.environment_findings({**ENVIRONMENT, **bad}))) == 6
 
 
