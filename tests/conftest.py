@@ -22,7 +22,7 @@ link_collection()
 
 def pytest_configure(config: pytest.Config) -> None:
     """The user's own settings of Ansible and of the old deploy module are not to change a test's outcome."""
-    for name in [name for name in os.environ if name.startswith(("ANSIBLE_", "EW_", "MOLECULE_"))]:
+    for name in [name for name in os.environ if name.startswith(("ANSIBLE_", "EW_", "MOLECULE_")) and name != "EW_TEST_CONDA"]:
         del os.environ[name]
     os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
     os.environ["ANSIBLE_NOCOLOR"] = "1"

@@ -60,7 +60,7 @@ def make_prefix(prefix: str, after: t.Mapping[str, t.Any]) -> None:
     for name in after.get("conda_meta") or ():
         meta.mkdir(parents=True, exist_ok=True)
         parts = re.match(r"^(.+)-([^-]+)-([^-]+)\.json$", name)
-        record = {"name": parts[1], "version": parts[2], "build": parts[3], "depends": []} if parts else None
+        record: t.Optional[t.Dict[str, t.Any]] = {"name": parts[1], "version": parts[2], "build": parts[3], "depends": []} if parts else None
         (meta / name).write_text(json.dumps(record) if record else "")
         if name.startswith("python-"):
             python = pathlib.Path(prefix, "bin/python")

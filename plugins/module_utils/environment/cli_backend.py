@@ -131,16 +131,17 @@ class _Creation:
         return self._create(view, self.request.prefix)
 
     def _with_login(self, step: t.Callable[[], set[str]]) -> set[str]:
-        paths = [os.path.join(self.work_directory, name) for name in cli_commands.private_files(self.request)]
-        for path, text in zip(paths, cli_commands.private_files(self.request).values()):
+        files = {os.path.join(self.work_directory, name): text for name, text in cli_commands.private_files(self.request).items()}
+        for path, text in files.items():
             self._write(path, text)
         try:
             return step()
         finally:
             # Later steps run code of others with the scratch directory in reach.
-            for path in paths:
+            for path in files:
                 if os.path.basename(path) != cli_commands.CONDARC:
-                    os.unlink(path)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
 
     def _create(self, cache: str, prefix: str, download_only: bool = False) -> set[str]:
         """Run the tool, and return the names that it says it linked. What it left running has ended, too."""

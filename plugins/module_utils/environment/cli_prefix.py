@@ -95,9 +95,9 @@ def _build(record: Record) -> str:
 
 
 def _channel(record: Record) -> str:
-    """The address above the directories of platforms: conda records one of those, mamba does not."""
+    """The address above the directories of platforms, with the slash that rattler gives it: conda records one of those, mamba does not."""
     url = str(record.get("url") or "")
-    return strip_credentials(url.rsplit("/", 2)[0] if url.count("/") > 2 else str(record.get("channel", "")))
+    return strip_credentials(url.rsplit("/", 2)[0] + "/" if url.count("/") > 2 else str(record.get("channel", "")))
 
 
 def check_hashes(records: t.Mapping[str, Record], channels: t.Sequence[str]) -> None:

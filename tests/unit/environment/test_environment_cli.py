@@ -404,7 +404,7 @@ def test_a_tool_that_does_not_end_is_stopped_with_all_that_it_started(lab: Lab) 
         CliBackend("conda", str(program)).create(lab.request("conda", "create by prefix success json", timeout=1), silent)
     assert failed.value.code == "timeout"
     pid = int((lab.top / "pid").read_text())
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in pathlib.Path(f"/proc/{pid}/stat").read_text().split()[2], 10)
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in pathlib.Path(f"/proc/{pid}/stat").read_text().split()[2], "what the tool started has ended")
 
 
 def test_an_orphan_that_holds_the_pipe_does_not_hold_the_build(lab: Lab) -> None:
