@@ -22,11 +22,16 @@ from .specs import Secret, credentials, split_address, strip_credentials
 CHANNEL_ALIAS = "https://conda.anaconda.org"
 # The tools run a package's link scripts by the first bash in PATH. This one, put before it, leaves them to the caller, who runs
 # them as the build user, with no cache in reach, and fails where they fail; everything else it hands on.
+# conda wraps them into a script of its own, which activates the prefix first.
 _SHELL = """\
 #!/bin/sh
-case "$2" in
+for last in "$@"; do :; done
+case "$last" in
     */.*-pre-link.sh | */.*-post-link.sh) exit 0 ;;
 esac
+if [ -f "$last" ] && grep -qE '^[.] .*/[.][^/]*-(pre|post)-link[.]sh' "$last"; then
+    exit 0
+fi
 exec {real} "$@"
 """
 
