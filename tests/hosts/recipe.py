@@ -86,6 +86,8 @@ def bootstrap_argv(recipe: Recipe, mirror: str, settings: Sequence[str], init_fi
     argv += [
         f"--customize-hook=upload {init_file} {INIT_PATH}",
         f'--customize-hook=chmod 0755 "$1{INIT_PATH}"',
+        # Where the key goes; bullseye's packages do not make it.
+        '--customize-hook=mkdir -p -m 0700 "$1/root/.ssh"',
         # Mirror, proxy and CA settings of the building machine stay out of the image.
         '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
         recipe.suite,

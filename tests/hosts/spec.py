@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SUITES = ("bookworm", "trixie")
+SUITES = ("bookworm", "bullseye", "trixie")
 KINDS = ("systemd", "sshd")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 FIRST_ADDRESS = 10
