@@ -17,9 +17,10 @@ from pathlib import Path
 from .errors import ChannelError
 
 # Parts of glibc must match the host's kernel, name service and loader: they always come from the host.
+# Older releases have their version in the names of the files: libc-2.31.so.
 GLIBC = re.compile(
-    r"^(linux-vdso|linux-gate|ld-linux.*|ld64|libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl"
-    r"|libnsl|libnss_.*|libBrokenLocale|libthread_db)\.so(\.|$)"
+    r"^(linux-vdso|linux-gate|ld-linux.*|ld|ld64|libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl"
+    r"|libnsl|libnss_.*|libBrokenLocale|libthread_db)(-2\.\d+)?\.so(\.|$)"
 )
 # glibc's own libnsl is version 1; the libnsl of Python's nis module is another project's.
 NOT_GLIBC = ("libnsl.so.2", "libnsl.so.3")

@@ -63,7 +63,7 @@ def stage(python: Interpreter, root: Path) -> Tree:
     """Copy the interpreter to ``root`` in a conda prefix's layout, with the libraries it needs."""
     lib = root / "lib" / f"python{python.minor}"
     _copy_stdlib(python, lib)
-    modules, left_out = _working_modules(python)
+    modules, left_out, finds_packages = _working_modules(python)
     binaries = [_copy_binary(file, lib / "lib-dynload" / file.name) for file in modules]
     binaries += _copy_program(python, root)
     binaries += [_copy_binary(path.resolve(), root / "lib" / name) for name, path in sorted(elf.libraries([*modules, python.executable]).items())]
@@ -73,7 +73,7 @@ def stage(python: Interpreter, root: Path) -> Tree:
     for binary in binaries:
         elf.set_rpath(binary, root / "lib")
     _copy_headers(python, root)
-    if python.preferred_scheme != "posix_prefix":
+    if not finds_packages:
         _hook_site(lib)
     texts = _rewrite(python, root)
     return Tree(root, frozenset(texts), elf.oldest_glibc(binaries), left_out)
@@ -109,10 +109,14 @@ def _copy_stdlib(python: Interpreter, target: Path) -> None:
         (target / name / "README.txt").write_text(f"{text} lie here.\n")
 
 
-def _working_modules(python: Interpreter) -> tuple[list[Path], tuple[str, ...]]:
+def _working_modules(python: Interpreter) -> tuple[list[Path], tuple[str, ...], bool]:
+    """The extension modules that import, the others with the reason, and whether packages lie where CPython puts them."""
     files = {module_of(file): file for file in sorted(python.dynload.glob("*.so")) if wanted_module(module_of(file))}
-    failed = importable(python.executable, files).failed
-    return [file for name, file in files.items() if name not in failed], tuple(f"{n}: {why}" for n, why in failed.items())
+    answer = importable(python.executable, files)
+    # Debian's look in dist-packages, whatever scheme they install by.
+    finds_packages = python.preferred_scheme == "posix_prefix" and any(path.endswith("/site-packages") for path in answer.site)
+    failed = answer.failed
+    return [file for name, file in files.items() if name not in failed], tuple(f"{n}: {why}" for n, why in failed.items()), finds_packages
 
 
 def _copy_program(python: Interpreter, root: Path) -> list[Path]:

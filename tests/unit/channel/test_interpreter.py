@@ -82,6 +82,8 @@ def test_ldd_output_is_read() -> None:
         ("libnsl.so.2", False),
         ("/lib64/ld-linux-x86-64.so.2", True),
         ("ld-linux-aarch64.so.1", True),
+        ("libc-2.31.so", True),
+        ("ld-2.31.so", True),
         ("libcrypt.so.1", False),
         ("libcrypto.so.3", False),
         ("libmpdec.so.3", False),
