@@ -22,6 +22,7 @@ description:
     the Python packages are put in by C(uv) or C(pip).
 extends_documentation_fragment:
   - ew_ai.worker.attributes
+  - ew_ai.worker.network
 attributes:
   check_mode:
     details: Names the same objects as the real run. Which packages the solver will choose cannot be predicted, and is said to be unknown.
@@ -383,17 +384,20 @@ remedy:
   sample: Loosen or correct python_version, packages or channels.
 """
 
+import dataclasses
 import os
 import pathlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ew_ai.worker.plugins.module_utils import network
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
 from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import choose_backend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build import Means
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import combine, pip_settings, secrets_in
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.logins import indexes_with_logins, netrc_logins, with_login
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.manage import EMPTY, Wanted, absent, present
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials, secrets_of
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.ownership import build_identity
@@ -436,6 +440,7 @@ def argument_spec() -> dict[str, t.Any]:
         "link": {"type": "bool", "default": True},
         "build_user": {"type": "str"},
         "offline": {"type": "bool", "default": False},
+        "network": network.ARGUMENT,
         "lock_timeout": {"type": "int", "default": 900},
         "timeout": {"type": "int", "default": 3600},
     }
@@ -451,12 +456,17 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     if options["state"] == "absent":
         found = absent(place, float(options["lock_timeout"]), actions, module.check_mode, silent)
         return {**found, **actions.as_result()}
+    network.apply(options["network"], needs_files=not module.check_mode)
     content = wanted_content(options, module.check_mode)
     for option in ("index_url", "extra_index_urls", "find_links"):
         value = options[option] or []
         check_addresses(option, [value] if isinstance(value, str) else value)
     indexes = combine(pip_settings(os.environ, str(pathlib.Path.home())), options["index_url"], options["extra_index_urls"], options["find_links"])
-    module.no_log_values.update(secret for secret in secrets_in(indexes) if len(secret) >= MASKED_LENGTH)
+    logins = netrc_logins(os.environ, str(pathlib.Path.home()))
+    indexes = indexes_with_logins(indexes, logins)
+    content = dataclasses.replace(content, channels=tuple(with_login(each, logins) for each in content.channels))
+    secrets = [*secrets_in(indexes), *(password for _user, password in logins.values())]
+    module.no_log_values.update(secret for secret in secrets if len(secret) >= MASKED_LENGTH)
     backend = choose_backend(options["backend"], options["executable"])
     build_identity(options["build_user"])
     means = Means(backend, indexes, options["build_user"], options["offline"], float(options["lock_timeout"]), float(options["timeout"]), options["executable"])
@@ -480,6 +490,7 @@ def main() -> None:
         no_log=True,
     )
     options = hide_credentials(module.params, module.no_log_values, ADDRESS_OPTIONS)
+    network.hide(module.params, module.no_log_values)
     run_module(module, lambda: work(module, options), EMPTY)
 
 

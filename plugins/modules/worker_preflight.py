@@ -18,6 +18,7 @@ description:
   - Changes nothing on the host but the lease, which keeps a second deploy of the same worker out.
 extends_documentation_fragment:
   - ew_ai.worker.attributes
+  - ew_ai.worker.network
 options:
   root:
     description: Absolute path below which everything of the workers on the host lives.
@@ -315,7 +316,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ew_ai.worker.plugins.module_utils import user_manager
+from ansible_collections.ew_ai.worker.plugins.module_utils import network, user_manager
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
@@ -421,6 +422,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     wanted = wanted_of(options)
     unnamed = preflight.check_names(wanted)
     findings = preflight.check_platform(wanted, host) + unnamed + preflight.check_ports(wanted) + preflight.check_venv(wanted, host)
+    findings += preflight.check_network(options["network"], wanted)
     findings += preflight.check_files(options["files"])
     findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, lambda name: has_unit(name, scope_of(wanted)))
     user_findings = check_login(options, wanted, host)
@@ -513,6 +515,7 @@ def own_indexes() -> list[str]:
 
 def work(options: t.Mapping[str, t.Any], check_mode: bool, warn: t.Callable[[str], None]) -> dict[str, t.Any]:
     """Look, fail with everything found, else take the lease."""
+    os.environ.update(network.variables(options["network"]))
     facts, findings = inspect(options, warn)
     result: dict[str, t.Any] = {"facts": facts, "failures": []}
     raise_for([*options["controller_findings"], *findings], result)
@@ -551,6 +554,7 @@ def main() -> None:
             "minimum_disk_mb": {"type": "int", "default": 1000},
             "addresses": {"type": "list", "elements": "str", "default": []},
             "offline": {"type": "bool", "default": False},
+            "network": network.ARGUMENT,
             "verb": {"type": "str", "default": "deploy"},
             "lease": {"type": "dict", "options": LEASE},
             "keep": {"type": "int", "default": 3},
@@ -563,8 +567,12 @@ def main() -> None:
             "wanted": {"type": "dict", "options": WANTED, "apply_defaults": True},
         },
         supports_check_mode=True,
+        # Only keeps the options, among them a proxy's password, out of the system's log.
+        no_log=True,
     )
-    run_module(module, lambda: work(module.params, module.check_mode, module.warn), EMPTY)
+    options = dict(module.params)
+    network.hide(module.params, module.no_log_values)
+    run_module(module, lambda: work(options, module.check_mode, module.warn), EMPTY)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ description:
   - A host where nothing is to be done is answered by reading one file.
 extends_documentation_fragment:
   - ew_ai.worker.attributes
+  - ew_ai.worker.network
 requirements:
   - The modules venv and ensurepip of Python (Debian and Ubuntu have them in the package python3-venv)
 options:
@@ -148,7 +149,7 @@ elapsed:
 code:
   description:
     - Why it failed. V(no_venv), V(no_network), V(no_space), V(no_wheel), V(offline), V(hash_mismatch), V(unauthorized), V(tls_error),
-      V(verification_failed), V(foreign_directory), V(locked), V(timeout), V(invalid_option), V(install_failed) or V(os_error).
+      V(proxy_refused), V(verification_failed), V(foreign_directory), V(locked), V(timeout), V(invalid_option), V(install_failed) or V(os_error).
   returned: failure
   type: str
   sample: no_network
@@ -164,6 +165,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ew_ai.worker.plugins.module_utils import network
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
 from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials
@@ -183,6 +185,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "extra_index_urls": {"type": "list", "elements": "str", "default": []},
     "find_links": {"type": "list", "elements": "str", "default": []},
     "offline": {"type": "bool", "default": False},
+    "network": network.ARGUMENT,
     "use_existing": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 900},
 }
@@ -198,6 +201,7 @@ def present(params: dict[str, t.Any], check_mode: bool, begin: Begin) -> dict[st
     wanted = toolchain.Toolchain(params["root"], params["requirements"], params["python"], actions)
     plan = wanted.plan(params["use_existing"])
     made = plan.state == "missing"
+    network.apply(params["network"], needs_files=made and not check_mode)
     if made and not check_mode:
         sources = toolchain.Sources(params["index_url"], tuple(params["extra_index_urls"]), tuple(params["find_links"]), params["offline"])
         made = wanted.make(plan, sources, params["timeout"], begin(fingerprint=plan.fingerprint))
@@ -238,6 +242,7 @@ def main() -> None:
         no_log=True,
     )
     options = hide_credentials(module.params, module.no_log_values, ADDRESS_OPTIONS)
+    network.hide(module.params, module.no_log_values)
     run_module(module, lambda: work(module, options), EMPTY)
 
 

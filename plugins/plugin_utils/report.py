@@ -347,7 +347,10 @@ def lost_host(host: str, name: str, verb: str) -> dict[str, t.Any]:
         "code": "unreachable",
         "stage": "unknown",
         "message": message,
-        "remedy": f"See whether it answers: ansible {host} -m ping; the status playbook shows what runs there. Then run the same command again.",
+        "remedy": (
+            f"See whether it answers: ansible {host} -m ping (with --become, where a wrong sudo password would show); "
+            "the status playbook shows what runs there. Then run the same command again."
+        ),
         "logs": [],
         "restored": "What became of its instances is not known.",
     }

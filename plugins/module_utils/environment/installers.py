@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from ..errors import WorkerError
+from ..network import CA_REMEDY, PROXY_REMEDY, PROXY_WORDS
 from ..run import Completed, quoted, reason, tail
 from .indexes import Indexes, pip_variables, uv_variables
 from .specs import strip_credentials
@@ -112,13 +113,15 @@ _ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Correct the hashes in the requirement file, or find out who changed the package.",
         ("Hash mismatch", "DO NOT MATCH THE HASHES", "--require-hashes"),
     ),
+    ("index_unreachable", PROXY_REMEDY, (PROXY_WORDS,)),
+    ("index_unreachable", f"{CA_REMEDY} Or set cert in pip.conf on the host.", ("CERTIFICATE_VERIFY_FAILED", "invalid peer certificate", "UnknownIssuer")),
     (
         "index_unreachable",
         "See whether this host reaches the index, set index_url to a mirror, or configure pip on the host (pip.conf).",
         (
             *("network was disabled", "error sending request", "dns error", "tcp connect error", "client error", "status client error", "status server error"),
             *("Failed to establish a new connection", "NewConnectionError", "NameResolutionError", "Could not fetch URL", "ReadTimeout", "Connection refused"),
-            *("CERTIFICATE_VERIFY_FAILED", "invalid peer certificate", "timed out", "40[137] Client Error", r"50\d Server Error"),
+            *("timed out", "40[137] Client Error", r"50\d Server Error"),
         ),
     ),
     (

@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ..errors import WorkerError
+from ..network import CA_REMEDY, PROXY_REMEDY, PROXY_WORDS
 from .backends import CreateRequest
 from .specs import strip_credentials
 
@@ -25,12 +26,14 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("not_writable", f"Run it with the rights it needs (become: true). {_OPEN}", r"os error 13\b|Permission denied"),
     ("prefix_too_long", "Choose a shorter root, name or prefix.", r"target prefix cannot be longer"),
     ("hash_mismatch", _FETCH_ANEW, r"hash mismatch|mismatch.*sha256|sha256.*mismatch"),
+    ("channel_unreachable", PROXY_REMEDY, PROXY_WORDS),
     ("channel_unreachable", "Check the credentials in the channel's address.", r"\b40[13] (?!File)|Unauthorized|Forbidden"),
     ("channel_unreachable", "Check the channel's address: there is no such channel for this platform.", r"could not find subdir|\b404\b"),
+    ("channel_unreachable", CA_REMEDY, r"certificate|UnknownIssuer"),
     (
         "channel_unreachable",
         "See whether this host reaches the channel, or set channels to a mirror; with offline: true it must be cached or a directory.",
-        r"client error|dns error|tcp connect|timed out|certificate|error sending request|Request failed|Connection|HTTP status|no usable repodata cache",
+        r"client error|dns error|tcp connect|timed out|error sending request|Request failed|Connection|HTTP status|no usable repodata cache",
     ),
 )
 _KINDS: dict[str, tuple[str, str]] = {

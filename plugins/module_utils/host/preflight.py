@@ -18,7 +18,7 @@ import stat
 import sys
 import typing as t
 
-from .. import names, supervisors, user_manager
+from .. import names, network, supervisors, user_manager
 from ..bounds import at_least
 from ..errors import OptionError, WorkerError
 from ..instances import instance_of
@@ -294,12 +294,26 @@ def check_sources(channels: t.Iterable[str], indexes: t.Iterable[str]) -> list[F
     return [
         Finding(
             f"{kinds[address]}_unreachable",
-            f"The {kinds[address]} {redact(address.url)} does not answer: {problem}.",
-            "Check network, proxy (worker_http_proxy) and address, or deploy offline (worker_offline).",
+            f"The {kinds[address]} {redact(address.url)} does not answer{_through(address.url)}: {problem}.",
+            f"Check network, proxy (worker_{_scheme(address.url)}_proxy, worker_no_proxy) and address, or deploy offline (worker_offline).",
             {"address": address.url},
         )
         for address, problem in reach.silent(kinds).items()
     ]
+
+
+def _through(url: str) -> str:
+    proxy = reach.proxy_of(url)
+    return f" through the proxy {redact(proxy)}" if proxy else ""
+
+
+def _scheme(url: str) -> str:
+    return "https" if url.startswith("https://") else "http"
+
+
+def check_network(settings: t.Optional[t.Mapping[str, t.Any]], wanted: Wanted) -> list[Finding]:
+    """Proxies that are no addresses, and certificates that are not there."""
+    return [Finding("invalid_option", f"worker_{each.name} is {each.value!r}: {each.why}.", each.remedy) for each in network.problems(settings, wanted.deploys)]
 
 
 def check_venv(wanted: Wanted, host: Host) -> list[Finding]:

@@ -30,6 +30,16 @@ def channel_address(channel: str) -> Address:
     return Address(f"{base}/noarch/repodata.json", must_exist="://" not in channel)
 
 
+def proxy_of(url: str) -> str:
+    """The proxy through which the address is asked, or nothing."""
+    import urllib.request
+
+    parts = urllib.parse.urlsplit(url)
+    if not parts.hostname or urllib.request.proxy_bypass(parts.netloc):
+        return ""
+    return urllib.request.getproxies().get(parts.scheme, "")
+
+
 def silent(addresses: t.Iterable[Address]) -> dict[Address, str]:
     """The problem by address, of those that do not answer.
 

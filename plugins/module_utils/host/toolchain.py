@@ -35,6 +35,7 @@ from .toolchain_pins import Pin, installed, logical_lines, parse_pins, satisfied
 
 RECORD = "toolchain.json"
 MARK = ".building"
+SCRATCH = ".tmp"
 REQUIREMENTS = "requirements.txt"
 # What must import, or the platform lacks something that no requirement can name (an old C library).
 _IMPORTS = {"grpcio": "grpc", "py-rattler": "rattler", "supervisor": "supervisor.options"}
@@ -137,6 +138,10 @@ class Toolchain:
     def _build(self, plan: Plan, environ: dict[str, str], offline: bool, timeout: float, progress: Progress) -> None:
         os.makedirs(plan.directory)
         mark = _mark(plan.directory)
+        # pip unpacks there: a small /tmp need not have the room, and one closed to programs does no harm.
+        scratch = os.path.join(plan.directory, SCRATCH)
+        os.mkdir(scratch, 0o700)
+        environ = {**environ, "TMPDIR": scratch}
         requirements = os.path.join(plan.directory, REQUIREMENTS)
         write_text(requirements, self._requirements.rstrip("\n") + "\n")
         boundary("toolchain.begun")
@@ -159,6 +164,7 @@ class Toolchain:
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "packages": packages,
         }
+        shutil.rmtree(scratch)
         # The record goes to the disk after all that it vouches for.
         os.sync()
         write_json(os.path.join(plan.directory, RECORD), record)

@@ -11,12 +11,13 @@ import re
 import typing as t
 
 from ..errors import OptionError, WorkerError
+from ..network import CA_REMEDY, PROXY_REMEDY, PROXY_WORDS
 from ..redact import redact
 from ..run import Completed, clean_environment, describe_exit, reason, tail
 
 # What of the host's own settings would lead the packages elsewhere, or other packages in.
 _DROPPED = frozenset({"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIREMENT", "PIP_EDITABLE", "PIP_DRY_RUN", "PIP_REPORT", "PIP_LOG", "PIP_NO_BINARY"})
-_KEPT = ("HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "TMPDIR")
+_KEPT = ("HOME", "NETRC", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")
 
 
 def install_argv(python: str, requirements: str) -> list[str]:
@@ -77,7 +78,17 @@ _FAILURES: tuple[tuple[str, str, str], ...] = (
     (
         r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerificationError",
         "tls_error",
-        "Make the authority known to pip on the host: PIP_CERT, or cert in pip.conf.",
+        CA_REMEDY,
+    ),
+    (
+        r"invalid path: \S+|Could not find a suitable TLS CA certificate bundle",
+        "tls_error",
+        CA_REMEDY,
+    ),
+    (
+        PROXY_WORDS,
+        "proxy_refused",
+        PROXY_REMEDY,
     ),
     (
         r"\b(401|403|407)\b[^\n]*(Error|Forbidden|Unauthorized|Authentication)|status code (401|403|407)",
@@ -85,7 +96,7 @@ _FAILURES: tuple[tuple[str, str, str], ...] = (
         "Give credentials in index_url, in pip.conf or in ~/.netrc on the host.",
     ),
     (
-        r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|Failed to establish|Max retries exceeded"
+        r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|Failed to establish|Max retries exceeded"
         r"|name resolution|Network is unreachable",
         "no_network",
         "Let the host reach its package index (index_url, proxies, pip.conf), or bring the wheels along: find_links and offline.",

@@ -188,6 +188,8 @@ FAILURES: list[tuple[str, str]] = [
         "ERROR: No matching distribution found for six",
         "index_unreachable",
     ),
+    ("  cause: client error (Connect)\n  cause: tunnel error: proxy authorization required", "index_unreachable"),
+    ("  cause: client error (Connect)\n  cause: invalid peer certificate: UnknownIssuer", "index_unreachable"),
     ("  cause: Hash mismatch for `six==1.16.0`", "hash_mismatch"),
     ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "hash_mismatch"),
     ("error: The build backend returned an error\n  cause: Call to `setuptools.build_meta` failed (exit status: 1)", "build_failed"),
@@ -290,6 +292,19 @@ def test_what_a_failed_solver_means(kind: str, message: str, code: str) -> None:
     assert found.remedy
     assert not found.message.endswith("..")
     assert "secret123" not in str(found.as_result())
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("error sending request\nclient error (Connect)\ntunnel error: unsuccessful", "worker_https_proxy"),
+        ("error sending request\nclient error (Connect)\ntunnel error: proxy authorization required", "worker_https_proxy"),
+        ("error sending request\nclient error (Connect)\ninvalid peer certificate: UnknownIssuer", "worker_ca_bundle"),
+    ],
+)
+def test_what_stands_between_is_named(words: str, named: str) -> None:
+    assert named in classify_rattler("GatewayError", words, REQUEST).remedy
+    assert named in classify(words)[1]
 
 
 def test_channel_credentials_go_into_the_librarys_own_store() -> None:

@@ -124,6 +124,16 @@ def test_directories(tmp_path: pathlib.Path) -> None:
     assert list(reach.silent([here, gone])) == [gone]
 
 
+def test_the_proxy_in_force_is_named_and_its_login_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://fleet:geheim4711@127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "inside.test")
+    assert [bool(reach.proxy_of(url)) for url in ("https://x.test/a", "https://inside.test/a", "http://x.test/a", "file:///a")] == [True, False, False, False]
+    (found,) = preflight.check_sources([], ["https://x.test/simple"])
+    assert "through the proxy http://********@127.0.0.1:9" in found.msg
+    assert "worker_https_proxy" in found.remedy
+    assert "geheim4711" not in found.msg + found.remedy
+
+
 def test_findings_name_the_kind_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     with serving(404, asked=asked) as where:
