@@ -142,7 +142,11 @@ def write_index(directory: pathlib.Path, wheels: t.Sequence[pathlib.Path]) -> pa
 
 @contextlib.contextmanager
 def served(
-    directory: pathlib.Path, login: str = "", certificate: t.Optional[tuple[pathlib.Path, pathlib.Path]] = None, asked: t.Optional[list[str]] = None
+    directory: pathlib.Path,
+    login: str = "",
+    certificate: t.Optional[tuple[pathlib.Path, pathlib.Path]] = None,
+    asked: t.Optional[list[str]] = None,
+    address: str = "127.0.0.1",
 ) -> t.Iterator[str]:
     """The host and port under which the directory is served while the block runs.
 
@@ -165,7 +169,7 @@ def served(
         def log_message(self, *words: t.Any) -> None:
             """Quiet."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory))) as server:
+    with http.server.ThreadingHTTPServer((address, 0), functools.partial(Handler, directory=str(directory))) as server:
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
@@ -173,7 +177,7 @@ def served(
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield f"127.0.0.1:{server.server_address[1]}"
+            yield f"{address}:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()

@@ -150,6 +150,11 @@ class Fleet:
         assert not check or done.returncode == 0, f"{host}: {command}: status {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
+    def write(self, host: str, path: str, text: str, mode: str) -> None:
+        """Put a file on a host; its text is in no command line."""
+        command = f"install -m {mode} /dev/stdin {shlex.quote(path)}"
+        subprocess.run(self.ssh_argv(host, command), input=text, text=True, capture_output=True, timeout=PATIENCE, check=True)
+
     def every(self, act: t.Callable[[str], t.Any]) -> dict[str, t.Any]:
         """Call the function for every host side by side."""
         with concurrent.futures.ThreadPoolExecutor(len(self.hosts)) as pool:

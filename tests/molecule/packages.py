@@ -21,15 +21,19 @@ import sys
 import tarfile
 import typing as t
 
+from packaging.markers import Marker
+
 from tools.channel import interpreter
 from tools.channel.pack import pack
 from tools.checkout import CACHE, CHECKOUT
 
 PLACE = CACHE / "host-packages"
 # The Pythons of the suites in tests/hosts, and the C library of the oldest.
-HOST_PYTHONS = ("3.11", "3.13")
-GLIBC = 36
+HOST_PYTHONS = ("3.9", "3.11", "3.13")
+GLIBC = 31
 TOOLCHAIN = CHECKOUT / "roles" / "worker" / "files" / "toolchain.txt"
+# What the scenario with the oldest Python installs beside that.
+OLDEST = tuple(sorted((CHECKOUT / "molecule" / "walls").glob("*-3.9.txt")))
 EXAMPLES = tuple(sorted((CHECKOUT / "examples").glob("*/requirements.txt")))
 
 
@@ -41,9 +45,22 @@ def download_argv(python: str, requirements: pathlib.Path, target: pathlib.Path)
     return [*argv, "--dest", str(target), "--requirement", str(requirements)]
 
 
+def for_python(requirements: pathlib.Path, python: str) -> str:
+    """The requirements that count for that Python, without their markers: pip asks the running one instead, whatever it downloads for."""
+    lines = []
+    for line in requirements.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        words, semicolon, rest = line.partition(";")
+        marker, hashes, digests = rest.partition("--hash")
+        counts = not semicolon or Marker(marker).evaluate({"python_version": python, "python_full_version": f"{python}.0"})
+        if counts and not line.lstrip().startswith("#"):
+            lines.append(f"{words} {hashes}{digests}")
+    return "".join(f"{line}\n" for line in lines)
+
+
 def wanted_wheels(worker_python: str) -> list[tuple[str, pathlib.Path]]:
     """Each Python with the requirements that will be installed for it."""
-    return [*((python, TOOLCHAIN) for python in HOST_PYTHONS), *((worker_python, example) for example in EXAMPLES)]
+    hosts = [(python, TOOLCHAIN) for python in HOST_PYTHONS]
+    return [*hosts, *((worker_python, example) for example in EXAMPLES), *((HOST_PYTHONS[0], each) for each in OLDEST)]
 
 
 def stamp(wanted: t.Sequence[tuple[str, pathlib.Path]], channel: t.Mapping[str, t.Any]) -> str:
@@ -64,7 +81,9 @@ def main() -> None:
         there = archive.is_file() and mark.is_file() and mark.read_text(encoding="utf-8") == now
         if not there:
             for python, requirements in wanted:
-                subprocess.run(download_argv(python, requirements, PLACE / "wheels"), check=True, stdin=subprocess.DEVNULL)
+                chosen = PLACE / "requirements.txt"
+                chosen.write_text(for_python(requirements, python), encoding="utf-8")
+                subprocess.run(download_argv(python, chosen, PLACE / "wheels"), check=True, stdin=subprocess.DEVNULL)
             write_archive(archive, ("channel", "wheels"))
             mark.write_text(now, encoding="utf-8")
         (PLACE / "packages.json").write_text(json.dumps({"archive": str(archive), "python_version": made.pythons[0]}), encoding="utf-8")
