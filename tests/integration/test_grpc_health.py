@@ -292,7 +292,8 @@ def test_a_server_without_watch_is_polled() -> None:
 
 def test_stable_for_notices_a_worker_that_falls_back() -> None:
     with serve("--health", "tell") as server:
-        server.when("watched", lambda: server.tell("set - NOT_SERVING"))
+        # The first Watch is the probe's own: only the second one is open while the module waits
+        server.when("watched", lambda: server.tell("set - NOT_SERVING"), times=2)
         result = health({"address": server.address}, attempts=1, stable_for=600, method="watch", **NEVER)
     assert [change["status"] for change in result["targets"][0]["history"]] == ["serving", "not_serving"]
 
