@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
         locks = False
         if source is not None:
             found = inspect_source(str(source), str(requirements_file), list(ignore or []), extra_files=list(extra_files))
-            findings += found.findings()
+            findings += preflight.source_findings(found.failures)
             locks = found.lock is not None
             if found.lock is not None and environment is not None:
                 findings += preflight.lock_findings(environment, *found.lock)

@@ -19,14 +19,14 @@ import urllib.parse
 import zipfile
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import split_address
-from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError, shown
 from ansible_collections.ew_ai.worker.plugins.module_utils.files import locked, remove_tree
 from ansible_collections.ew_ai.worker.plugins.module_utils.redact import redact
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.unpack import DAMAGED, Writer, safe_path, unpack_tar
 from ansible_collections.ew_ai.worker.plugins.module_utils.run import check, run
 
 GIT_TIMEOUT = 600.0
-SOURCES = "Name a directory, an archive, or git+<url>@<ref>."
+SOURCES = "Let source (worker_dir) name a directory, an archive, or git+<url>@<ref>."
 _GIT_SCHEMES = ("https", "http", "ssh", "git", "file")
 _GIT_VARIABLES_OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
@@ -80,7 +80,7 @@ def find_origin(source: str, scratch: str) -> Origin:
     if os.path.isdir(path):
         return Origin(path, trusted=True)
     if not os.path.exists(path):
-        raise WorkerError("source_missing", f"The worker directory {path} does not exist.", SOURCES)
+        raise WorkerError("source_missing", f"The worker directory {shown(path)} does not exist.", SOURCES)
     status = os.stat(path)
     top = _once(scratch, f"{path}\0{status.st_size}\0{status.st_mtime_ns}", lambda place: _unpack(path, place))
     return Origin(_single_directory(top), trusted=False)
@@ -173,7 +173,7 @@ def _check_out(git: GitSource, place: str) -> None:
     address, helpers, login = _login(git.url)
     environ.update(GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8", **login)
     environ.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-    remedy = f"Try it by hand: git ls-remote {redact(git.url)} {git.ref}"
+    remedy = f"Correct source (worker_dir), or try it by hand: git ls-remote {redact(git.url)} {git.ref}"
 
     def call(*words: str) -> bool:
         settings = ["core.hooksPath=/dev/null", "advice.detachedHead=false", *helpers]

@@ -19,6 +19,7 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import choose_backend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.environment_file import EnvironmentFile
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import local_path
@@ -42,6 +43,7 @@ Params = dict[str, t.Any]
 HOOKS = tuple(f"{moment}_{stage}" for stage in ("preflight", "toolchain", "release", "environment", "instances", "health") for moment in ("before", "after"))
 # Where a variable of the role is not called worker_<option>.
 _CONDA_ENV = {"name": "worker_env_name", "executable": "worker_conda_path", "file": "worker_environment_file", "timeout": "worker_environment_timeout"}
+_SOURCE = {"source": "worker_dir", "requirements_file": "worker_requirements_file", "extra_files": "worker_environment_file or worker_constraints"}
 _GRPC_HEALTH = {name: f"worker_health_{name}" for name in GRPC_HEALTH_SPEC}
 # What stands in for a refused value while the others are looked at.
 _NEUTRAL = {"scope": "system", "instances": [], "module": "worker.main", "stop_timeout": 10, "sandbox": "standard"}
@@ -88,6 +90,11 @@ def secrets_findings(secrets: Options) -> list[Finding]:
     ]
 
 
+def source_findings(failures: t.Iterable[WorkerError]) -> list[Finding]:
+    """What is wrong with the worker directory."""
+    return [_finding(each, _SOURCE) for each in failures]
+
+
 def environment_findings(settings: Options) -> list[Finding]:
     """What conda_env would refuse of these options. Requirement files are another's matter."""
     params, findings = _validated(conda_env_spec(), {**settings, "root": _PLACE["root"]}, "the environment")
@@ -97,6 +104,7 @@ def environment_findings(settings: Options) -> list[Finding]:
     judges: list[t.Callable[[], object]] = [
         lambda: wanted_place(params),
         lambda: check_python_version(params["python_version"]),
+        lambda: at_least("timeout", params["timeout"], 1),
         lambda: choose_backend(params["backend"], params["executable"]),
         *((lambda each=each: check_packages([each])) for each in params["packages"]),
         *((lambda each=each: check_channels([each], params["allow_anaconda_defaults"])) for each in params["channels"] or []),
@@ -122,7 +130,7 @@ def _judge_requirement(line: str, params: Options) -> None:
         wanted_content({**params, "python_version": None, "packages": [], "channels": None, "pip": [line]}, True)
     except WorkerError as error:
         # What it names is on the host.
-        if error.code in ("editable_requirement", "unsupported_requirement"):
+        if error.code in ("editable_requirement", "unsupported_requirement") or error.details.get("option") == "pip":
             raise
 
 
@@ -250,7 +258,7 @@ def _finding(error: WorkerError, names: t.Mapping[str, str]) -> Finding:
     def variable(match: re.Match[str]) -> str:
         return f"{names.get(match[1], match[1])}{match[2]}"
 
-    return _of(error.code, re.sub(r"^Option '(\w+)([.\w]*)'", variable, error.message), error.remedy)
+    return _of(error.code, re.sub(r"(?:^Option|\bthe option) '?\b(\w+)([.\w]*)'?", variable, error.message, count=1), error.remedy)
 
 
 def _of(check: str, msg: str, remedy: str) -> Finding:

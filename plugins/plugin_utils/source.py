@@ -20,6 +20,7 @@ from ansible_collections.ew_ai.worker.plugins.plugin_utils.origin import find_or
 
 FLAT, NESTED = "flat", "nested"
 PACKAGE = "worker"
+_NOT_BELOW = ("it is not the path of a file in the worker directory", "Name it as seen from there.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,9 @@ def _judge(directory: str, entries: list[Entry], problems: list[WorkerError], re
         failures.append(_neither(directory))
     files = _Files(directory, content, failures)
     name = os.path.normpath(requirements_file)
-    if content.find(name) is None:
+    if os.path.isabs(name) or name.split("/")[0] == "..":
+        failures.append(OptionError("requirements_file", requirements_file, *_NOT_BELOW))
+    elif content.find(name) is None:
         warnings.append(f"{os.path.join(directory, name)} does not exist (or is left out): the worker gets no packages from a requirements file.")
     else:
         files.read(name)
@@ -139,9 +142,9 @@ class _Files:
         """An environment file or a constraint file, by its path as the option has it and below the top."""
         full = os.path.join(self.directory, path)
         if os.path.isabs(path) or path.split("/")[0] in ("..", "."):
-            self.failures.append(OptionError("extra_files", given, "it is not the path of a file in the worker directory", "Name it as seen from there."))
+            self.failures.append(OptionError("extra_files", given, *_NOT_BELOW))
         elif self.content.find(path) is None:
-            remedy = "Create it, or correct its name; see that no pattern leaves it out."
+            remedy = "Create it, or correct its name in extra_files (worker_environment_file, worker_constraints); see that no pattern leaves it out."
             self.failures.append(WorkerError("file_missing", f"{full} does not exist (or is left out), but the environment is to be built from it.", remedy))
         elif path.endswith((".yml", ".yaml", ".json")) or self._is_lock(path):
             self._judge(lambda: self._read_environment_file(given, full))
@@ -184,7 +187,7 @@ def _neither(directory: str) -> WorkerError:
     return WorkerError(
         "no_worker",
         f"{directory} is no worker directory: it has neither {PACKAGE}/main.py (a directory with the package) nor main.py (the package itself){why}.",
-        "Name the directory that holds one of them.",
+        "Let source (worker_dir) name the directory that holds one of them.",
     )
 
 

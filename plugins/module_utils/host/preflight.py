@@ -9,6 +9,7 @@ Each check takes what is wanted and answers with findings. Needs nothing of Ansi
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import importlib.util
 import os
@@ -185,15 +186,22 @@ def check_accounts(accounts: t.Sequence[str], user: str) -> list[Finding]:
 def check_instances(instances: t.Sequence[str], ports: t.Sequence[int]) -> list[Finding]:
     """Names and ports of the instances, each there once: what ew_worker would refuse only after the environment was built."""
     found = [finding for name in instances for finding in _refused("invalid_instances", names.check_name, "worker_instances.name", name)]
-    twice = [f"the name {name!r}" for name in sorted(set(instances)) if instances.count(name) > 1]
-    twice += [f"port {port}" for port in sorted(set(ports)) if ports.count(port) > 1]
-    found += [Finding("invalid_instances", f"Two instances have {each}.", "Give each instance a name and a port of its own.") for each in twice]
+    twice = [f"the name {name!r}" for name in _repeated(instances)] + [f"port {port}" for port in _repeated(ports)]
+    remedy = "Give each of worker_instances a name and a port of its own."
+    found += [Finding("invalid_instances", f"Two instances have {each}.", remedy) for each in twice]
     wrong = [port for port in ports if not 1 <= port <= 65535]
-    found += [Finding("invalid_instances", f"An instance has the port {port}.", "Give a number from 1 to 65535.") for port in wrong]
+    if wrong:
+        # One for all: a count that is too large makes thousands of them.
+        remedy = "Let worker_port, with worker_count, or each of worker_instances give numbers from 1 to 65535."
+        found.append(Finding("invalid_instances", f"An instance has the port {wrong[0]}.", remedy))
     if not ports:
         remedy = "Let worker_count be 1 or more; the stop playbook stops all instances, worker_auto_start: false starts none."
         found.append(Finding("invalid_instances", "No instance is wanted: worker_instances is empty and worker_count is below 1.", remedy))
     return found
+
+
+def _repeated(values: t.Iterable[t.Any]) -> list[t.Any]:
+    return sorted(value for value, count in collections.Counter(values).items() if count > 1)
 
 
 def _refused(check: str, rule: t.Callable[[str, t.Any], object], option: str, value: t.Any) -> list[Finding]:

@@ -44,11 +44,13 @@ def worker_layout(params: Params) -> WorkerLayout:
 def instances(params: Params) -> list[Instance]:
     """The listed instances, with names and ports that are each there once."""
     found: list[Instance] = []
+    named: set[str] = set()
     seen: dict[int, str] = {}
     for index, row in enumerate(params["instances"] or []):
         name = check_name("instances.name", row["name"])
-        if any(one.name == name for one in found):
+        if name in named:
             raise OptionError("instances.name", name, "it is listed twice", "Give each instance a name of its own.")
+        named.add(name)
         ports = tuple(_port(port) for port in row.get("ports") or ())
         for port in ports:
             if port in seen:

@@ -59,7 +59,7 @@ def test_neither_layout_says_what_was_looked_for_and_where(tmp_path: pathlib.Pat
             "check": "no_worker",
             "msg": f"{top} is no worker directory: it has neither worker/main.py (a directory with the package) nor main.py (the package itself); "
             f"{top}/main.py is there but left out by a pattern.",
-            "remedy": "Name the directory that holds one of them.",
+            "remedy": "Let source (worker_dir) name the directory that holds one of them.",
         }
     ]
 
