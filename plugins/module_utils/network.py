@@ -53,6 +53,9 @@ def problems(network: t.Optional[t.Mapping[str, t.Any]], needs_files: bool = Tru
         why = _wrong_proxy(value) if value else ""
         if why:
             found.append(Problem(name, _told(value), why, "Write http://proxy.example.com:3128, with user:password@ in front of the host where it asks."))
+    hosts = str((network or {}).get("no_proxy") or "")
+    if not hosts.isprintable():
+        found.append(Problem("no_proxy", hosts, "there is a control character in it", "Separate the hosts by commas: localhost,.example.com."))
     bundle = (network or {}).get("ca_bundle")
     if bundle and needs_files and not os.path.isfile(bundle):
         found.append(Problem("ca_bundle", bundle, "there is no such file on this host", f"Bring it there first, or correct the path: ls -l {bundle}"))
