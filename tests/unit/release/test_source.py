@@ -86,7 +86,7 @@ def test_all_failures_at_once(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("source", "code", "words"),
     [
-        ("nothing/here", "source_missing", "{cwd}/nothing/here does not exist"),
+        ("nothing/here", "source_missing", "{cwd}/nothing/here' does not exist"),
         ("/dev/null", "source_missing", "neither a directory nor an archive"),
         ("git+ext::sh -c evil", "invalid_option", "no address"),
         ("git+https://user:secret@h/x.git@-oops", "invalid_option", "its ref"),
