@@ -74,7 +74,6 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_port", "http"),
     ("worker_count", 0),
     ("worker_count", -1),
-    ("worker_count", 20_000),
     ("worker_instances", [{"name": "../0", "port": 50051}]),
     ("worker_instances", [{"name": "a", "port": 50051}, {"name": "a", "port": 50052}]),
     ("worker_instances", [{"name": "a"}]),

@@ -62,7 +62,7 @@ def test_good_ones() -> None:
         ([], [], ["No instance is wanted"]),
         (["0", "0"], [1, 2], ["the name '0'"]),
         (["0", "1"], [7, 7], ["port 7"]),
-        (["0", "../1"], [0, 65536], ["worker_instances.name", "port 0", "port 65536"]),
+        (["0", "../1"], [0, 65536], ["worker_instances.name", "port 0"]),
     ],
 )
 def test_instances(instances: list[str], ports: list[int], words: list[str]) -> None:
@@ -88,3 +88,9 @@ def test_a_root_that_others_could_exchange_is_unsafe(tmp_path: pathlib.Path) -> 
     link = tmp_path / "link"
     link.symlink_to(root)
     assert [each.check for each in preflight.check_owners(str(link / "new"))] == ["unsafe_root"]
+
+
+def test_a_count_with_thousands_of_wrong_ports_makes_one_finding() -> None:
+    (found,) = preflight.check_instances([str(number) for number in range(100_000)], range(50051, 150_051))
+    assert found.msg == "An instance has the port 65536."
+    assert "worker_count" in found.remedy
