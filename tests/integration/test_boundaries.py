@@ -207,11 +207,12 @@ def commands_for(kind: str, old: Old, workshop: pathlib.Path) -> Commands:
 PORTS = free_ports(2)
 
 
-def run_all(commands: Commands, fault: t.Optional[Fault]) -> None:
-    """Each command to its end; the one in which a module is killed is run again from its beginning, as it was."""
+def run_all(commands: Commands, *faults: Fault) -> None:
+    """Each command to its end; the one in which a module is killed is run again from its beginning, as it was, with the next fault."""
+    waiting = list(faults)
     for command in commands.commands:
-        if not _run(command, fault):
-            assert _run(command, fault), "only once"
+        while not _run(command, waiting[0] if waiting else None):
+            waiting.pop(0)
 
 
 def _run(command: t.Sequence[Step], fault: t.Optional[Fault]) -> bool:
@@ -238,25 +239,27 @@ def clear(commands: Commands) -> None:
             path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
 
 
-CASES = [(kind, boundary) for kind, boundaries in BOUNDARIES.items() for boundary in boundaries]
+# A toolchain takes seconds to make: the run that mends what was left at one boundary is the one that is killed at the next.
+IN_A_ROW = ("toolchain",)
+CASES = [(kind, row) for kind, boundaries in BOUNDARIES.items() for row in ([boundaries] if kind in IN_A_ROW else [(boundary,) for boundary in boundaries])]
 
 
-@pytest.mark.parametrize(("kind", "boundary"), CASES, ids=[f"{boundary} of {kind}" for kind, boundary in CASES])
+@pytest.mark.parametrize(("kind", "boundaries"), CASES, ids=[f"{', '.join(row)} of {kind}" for kind, row in CASES])
 def test_the_same_command_after_a_kill_leaves_what_an_undisturbed_one_does(
-    old: Old, calls: Calls, workshop: pathlib.Path, tmp_path: pathlib.Path, kind: str, boundary: str
+    old: Old, calls: Calls, workshop: pathlib.Path, tmp_path: pathlib.Path, kind: str, boundaries: tuple[str, ...]
 ) -> None:
     if kind == "environment of a build user" and os.geteuid() != 0:
         pytest.skip("only root can build as another account")
     before = (calls.answered, len(calls.missed), len(calls.lost))
     if kind not in old.undisturbed:
         undisturbed = commands_for(kind, old, workshop)
-        run_all(undisturbed, None)
+        run_all(undisturbed)
         old.undisturbed[kind] = undisturbed.found()
         clear(undisturbed)
-    commands, fault = commands_for(kind, old, workshop), Fault(boundary, tmp_path)
+    commands, faults = commands_for(kind, old, workshop), [Fault(boundary, tmp_path) for boundary in boundaries]
     try:
-        run_all(commands, fault)
-        assert fault.reached, f"no module came by {boundary}"
+        run_all(commands, *faults)
+        assert [boundary for boundary, fault in zip(boundaries, faults) if not fault.reached] == [], "no module came by"
         assert differing(old.undisturbed[kind], commands.found()) == []
     finally:
         clear(commands)
@@ -286,7 +289,7 @@ def test_work_whose_module_died_before_it_told_of_it_is_done_once_and_whole(
         # A result that nobody came for is kept for an hour.
         assert boundary == "job.begun" or not (old.root / "jobs").exists()
         made = commands.found()
-        run_all(commands, None)
+        run_all(commands)
         assert differing(made, commands.found()) == []
     finally:
         clear(commands)
