@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import preflight
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.bundle import findings as bundle_findings
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.run_identity import is_dead, this_run
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.source import inspect_source
 
@@ -51,6 +52,10 @@ class ActionModule(ActionBase):
         findings += preflight.hook_findings(given.pop("hooks", None) or {}, self._find_hook, self._load_hook)
         wanted: dict[str, t.Any] = {"deploys": source is not None}
         locks = False
+        bundle = str(given.pop("bundle", "") or "")
+        if bundle:
+            wanted["bundle"], found_in_bundle = bundle_findings(bundle, str((environment or {}).get("python_version", "")))
+            findings += found_in_bundle
         if source is not None:
             found = inspect_source(str(source), str(requirements_file), list(ignore or []), extra_files=list(extra_files))
             findings += preflight.source_findings(found.failures)

@@ -37,6 +37,11 @@ class Layout:
         return os.path.join(self.root, "cache")
 
     @property
+    def bundles(self) -> str:
+        """Holds one directory a bundle, which brings packages to hosts that reach no index: ``bundles/<id>``."""
+        return os.path.join(self.root, "bundles")
+
+    @property
     def locks(self) -> str:
         """Holds the lock files of what is shared below the root."""
         return os.path.join(self.root, "locks")

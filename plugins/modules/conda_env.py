@@ -199,6 +199,11 @@ options:
       - Use only caches, directories, and C(file://) addresses.
     type: bool
     default: false
+  mirror:
+    description:
+      - A directory on the host with a channel that stands in for all of O(channels), such as that of a bundle. Conda packages come from it alone.
+      - What is wanted stays the same, and so does the fingerprint.
+    type: path
   lock_timeout:
     description:
       - Seconds to wait for another run that builds the same environment, uses the same cache, or builds as the same O(build_user).
@@ -441,6 +446,7 @@ def argument_spec() -> dict[str, t.Any]:
         "build_user": {"type": "str"},
         "offline": {"type": "bool", "default": False},
         "network": network.ARGUMENT,
+        "mirror": {"type": "path"},
         "lock_timeout": {"type": "int", "default": 900},
         "timeout": {"type": "int", "default": 3600},
     }
@@ -469,7 +475,16 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     module.no_log_values.update(secret for secret in secrets if len(secret) >= MASKED_LENGTH)
     backend = choose_backend(options["backend"], options["executable"])
     build_identity(options["build_user"])
-    means = Means(backend, indexes, options["build_user"], options["offline"], float(options["lock_timeout"]), float(options["timeout"]), options["executable"])
+    means = Means(
+        backend=backend,
+        indexes=indexes,
+        build_user=options["build_user"],
+        offline=options["offline"],
+        lock_timeout=float(options["lock_timeout"]),
+        timeout=float(options["timeout"]),
+        executable=options["executable"],
+        mirror=options["mirror"] or "",
+    )
     module.no_log_values.update(secrets_of(package.url for package in content.locked))
     if content.unverified:
         module.warn(f"The lock has no hash for {', '.join(content.unverified)}: what is fetched for them is not verified.")

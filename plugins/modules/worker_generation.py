@@ -466,7 +466,7 @@ class GenerationManager:
         layout = Layout(self.root)
         if not self.is_last():
             return []
-        shared = [layout.releases, layout.envs, layout.toolchain, layout.cache]
+        shared = [layout.releases, layout.envs, layout.toolchain, layout.cache, layout.bundles]
         doomed = [os.path.relpath(path, self.root) for path in shared if os.path.isdir(path)]
         for name in doomed:
             self.actions.add("shared", name, "removed")

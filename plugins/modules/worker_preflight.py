@@ -120,6 +120,10 @@ options:
     description: Whether nothing will be fetched.
     type: bool
     default: false
+  bundle:
+    description: The bundle on the controller to deploy from. It is verified there, and compared with this host.
+    type: str
+    default: ""
   verb:
     description: What the run is about to do, for whoever is kept out by the lease.
     type: str
@@ -224,6 +228,9 @@ options:
       limits:
         description: Limits of the instances.
         type: dict
+      bundle:
+        description: What O(bundle) is for, and how big it is.
+        type: dict
 seealso:
   - module: ew_ai.worker.worker_generation
 """
@@ -321,6 +328,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerE
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
 from ansible_collections.ew_ai.worker.plugins.module_utils.host import preflight, user_scope
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import check_bundle
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Finding, Host, Wanted
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
@@ -347,6 +355,7 @@ WANTED: dict[str, t.Any] = {
     "user": {"type": "str"},
     "bind_to_unit": {"type": "str"},
     "limits": {"type": "dict"},
+    "bundle": {"type": "dict"},
 }
 
 
@@ -431,6 +440,8 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
         findings += preflight.check_instances(options["instances"], wanted.ports)
     if not unnamed:
         findings += preflight.check_root(wanted, host.uid) + (foreign_units(wanted, host, options["instances"]) if not user_findings else [])
+        if options["wanted"]["bundle"]:
+            findings += check_bundle(wanted, host, options["wanted"]["bundle"])
     if wanted.deploys:
         findings += backend_findings(options["wanted"])
     active = states.active(store.load(wanted.root, wanted.name)) if not unnamed else None
@@ -555,6 +566,7 @@ def main() -> None:
             "addresses": {"type": "list", "elements": "str", "default": []},
             "offline": {"type": "bool", "default": False},
             "network": network.ARGUMENT,
+            "bundle": {"type": "str", "default": ""},
             "verb": {"type": "str", "default": "deploy"},
             "lease": {"type": "dict", "options": LEASE},
             "keep": {"type": "int", "default": 3},

@@ -34,7 +34,8 @@ class CreateRequest:
     specs: what to solve for. channels: names or addresses, maybe with credentials, in order of priority. cache: the package
     cache, locked by the caller. timeout: seconds for each step. scratch: a directory of the caller that is removed afterwards.
     account: (uid, gid) that fetches and links, to which the prefix belongs; None: whoever runs this. locked: exactly these packages,
-    each checked against its hash; then specs are empty and nothing is solved.
+    each checked against its hash; then specs are empty and nothing is solved. archives: where rattler keeps the packages' own files
+    instead of making a prefix, for a machine with these virtual packages, (name, version).
     """
 
     prefix: str
@@ -47,6 +48,8 @@ class CreateRequest:
     timeout: float
     account: t.Optional[tuple[int, int]] = None
     locked: tuple[LockedPackage, ...] = ()
+    archives: str = ""
+    virtual_packages: tuple[tuple[str, str], ...] = ()
 
 
 class Backend(t.Protocol):

@@ -12,6 +12,7 @@ import datetime
 import errno
 import json
 import os
+import pathlib
 import shutil
 import stat
 import typing as t
@@ -27,11 +28,13 @@ from .content import Content
 from .indexes import Indexes, without_missing
 from .installers import Installer, check_fit, choose_installer, failure, problems
 from .leftovers import GROUP, as_build_user, end_builders, end_orphans
+from .locked import LockedPackage
 from .ownership import build_identity, give, own_directory, private_directory, refuse_detours, take_back
 from .package_cache import CONDA, UV, lent, reclaim, view_of
 from .place import Place, building_mark
 from .record import Listing, list_prefix, pip_packages, python_directory, write_record
 from .sources import Sources, write_sources
+from .specs import without_channel
 from .wheels import fetch_wheels
 
 # A Python without these cannot install or serve anything.
@@ -41,7 +44,10 @@ FROZEN = {"message": "This environment is complete and never changed: deploy aga
 
 @dataclasses.dataclass(frozen=True)
 class Means:
-    """How to build, as against what: nothing in here goes into the fingerprint. Times in seconds."""
+    """How to build, as against what: nothing in here goes into the fingerprint. Times in seconds.
+
+    mirror: a directory with a channel that stands in for all others, or empty.
+    """
 
     backend: str
     indexes: Indexes
@@ -50,6 +56,7 @@ class Means:
     lock_timeout: float
     timeout: float
     executable: t.Optional[str] = None
+    mirror: str = ""
 
 
 def build(place: Place, content: Content, fingerprint: str, path: str, number: int, means: Means, progress: Progress, clear: t.Sequence[str] = ()) -> None:
@@ -91,6 +98,11 @@ def _check_installer(content: Content, installer: str) -> None:
     if content.locked and content.wants_pip and installer == "pip" and "pip" not in {package.name for package in content.locked}:
         remedy = "Lock pip, too, or let the task run on the toolchain's interpreter, which has uv (installer: auto)."
         raise WorkerError("installer_unavailable", "The lock has no pip, and the interpreter that runs this module has no uv.", remedy)
+
+
+def in_mirror(package: LockedPackage, mirror: str) -> LockedPackage:
+    """The same file, with the same hashes, in the mirror."""
+    return dataclasses.replace(package, url=f"{pathlib.Path(mirror).as_uri()}/{package.subdir}/{package.file}")
 
 
 def remove_prefix(path: str) -> None:
@@ -189,15 +201,15 @@ class _Build:
             os.mkdir(cache, 0o700)
         request = CreateRequest(
             prefix=self.path,
-            specs=specs,
-            channels=self.content.channels,
+            specs=tuple(map(without_channel, specs)) if self.means.mirror else specs,
+            channels=(f"file://{self.means.mirror}",) if self.means.mirror else self.content.channels,
             platform=self.content.platform,
             cache=cache,
             scratch=self.scratch,
             offline=self.means.offline,
             timeout=self.means.timeout,
             account=self.identity,
-            locked=self.content.locked,
+            locked=tuple(in_mirror(package, self.means.mirror) for package in self.content.locked) if self.means.mirror else self.content.locked,
         )
         # Two creates over one cold cache corrupt each other's packages.
         with self._caches():

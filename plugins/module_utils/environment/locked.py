@@ -37,6 +37,11 @@ class LockedPackage:
         return self._path()[-2]
 
     @property
+    def file(self) -> str:
+        """Its name."""
+        return self._path()[-1]
+
+    @property
     def name(self) -> str:
         return self._part("name").lower()
 

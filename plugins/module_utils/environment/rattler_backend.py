@@ -54,6 +54,10 @@ class RattlerBackend:
         with opened(request.cache, request.account[1]):
             return self._packages(self._child(request, ("link",), fetched["records"], {}, progress))
 
+    def archive(self, request: CreateRequest, progress: Progress) -> list[dict[str, t.Any]]:
+        """Solve, and put the packages' files into the request's directory ``archives``. Returns what the index says of each; nothing for a lock's."""
+        return [json.loads(text) for text in self._fetch(request, ("archive",), progress)["records"]]
+
     def _fetch(self, request: CreateRequest, steps: tuple[str, ...], progress: Progress) -> dict[str, t.Any]:
         auth = os.path.join(request.scratch, "channel-auth.json")
         _write_private(auth, auth_store([*request.channels, *(package.url for package in request.locked)]), request.account)

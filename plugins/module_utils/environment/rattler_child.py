@@ -7,10 +7,12 @@
 py-rattler may crash while an interpreter that used it shuts down, after all its work is done: so it gets a process of
 its own, which never shuts down. The file's text is handed to ``python -c``, hence it imports nothing of the collection.
 
-Two steps. ``fetch`` solves (or takes what a lock names) and fills the package cache, ``link`` makes the prefix out of it. Without an account one process
-does both; with one the package cache changes hands between them, and each is a process of its own.
+``fetch`` solves (or takes what a lock names) and fills the package cache, ``link`` makes the prefix out of it. Without an account one process
+does both; with one the package cache changes hands between them, and each is a process of its own. ``archive`` solves (or takes what a lock
+names), for another machine too, and keeps the packages' files as they are.
 
-In: ``{"steps", "account", "prefix", "specs", "locked", "channels", "platform", "cache", "work", "offline", "timeout", "records"}``.
+In: ``{"steps", "account", "prefix", "specs", "locked", "channels", "platform", "cache", "work", "offline", "timeout", "records",
+"virtual_packages", "archives"}``.
 locked: ``[{"url", "sha256", "md5"}]``, exactly these packages; then specs are empty.
 account: ``[uid, gid, group]`` to become (group: a further one), or null. work: a directory for what only this build needs. records: what ``fetch`` gave.
 Out: ``{"progress": line}`` …, then ``{"records": [...], "packages": [...]}`` or ``{"error": kind, "message": text}``.
@@ -26,6 +28,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import sys
 import typing as t
 import urllib.parse
@@ -84,7 +87,7 @@ class Locked:
         self.md5 = bytes.fromhex(row["md5"]) or None
         _directory, self.file = urllib.parse.unquote(urllib.parse.urlsplit(self.url).path).rsplit("/", 1)
         self.stem = re.sub(r"(\.conda|\.tar\.bz2)$", "", self.file)
-        self.channel = self.url.rsplit("/", 2)[0]
+        self.channel, self.subdir, _file = self.url.rsplit("/", 2)
 
 
 class Counter:
@@ -250,22 +253,71 @@ async def populate(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], r
             record.sha256 = digests_of(os.path.join(packages, entry_name(record)))[0]
 
 
-async def fetch(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Any]:
-    """Solve, and fill the package cache. Returns the records."""
+def virtual_packages(library: t.Any, request: t.Dict[str, t.Any]) -> t.List[t.Any]:
+    """What the machine is taken for: what was given, else this one."""
+    if not request["virtual_packages"]:
+        return list(library.VirtualPackage.detect())
+    # The last version for Python 3.9 takes a text.
+    build = getattr(library, "BuildString", str)("0")
+    return [library.GenericVirtualPackage(library.PackageName(name), library.Version(version), build) for name, version in request["virtual_packages"]]
+
+
+async def save(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], records: t.Sequence[t.Any], emit: Emit) -> None:
+    """Put the packages' files as they are into ``archives/<subdir>/``, but for those that are there."""
+    gate = asyncio.Semaphore(AT_ONCE)
+    done = 0
+
+    async def one(record: t.Any) -> None:
+        nonlocal done
+        entry_name(record)
+        parts = urllib.parse.urlsplit(str(record.url))
+        place = os.path.join(request["archives"], os.path.basename(str(record.subdir)), os.path.basename(urllib.parse.unquote(parts.path)))
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        async with gate:
+            if not is_file_of(place, record):
+                unfinished = f"{place}.{os.getpid()}.part"
+                if parts.scheme == "file":
+                    shutil.copyfile(urllib.parse.unquote(parts.path), unfinished)
+                else:
+                    await library.package_streaming.download_to_path(client, str(record.url), unfinished)
+                check_local_file(unfinished, record)
+                os.replace(unfinished, place)
+            done += 1
+            emit({"progress": f"download {done}/{len(records)}"})
+
+    await asyncio.gather(*(one(record) for record in records))
+
+
+def is_file_of(path: str, record: t.Any) -> bool:
+    """Whether the file is there and is the package's."""
+    try:
+        check_local_file(path, record)
+    except (OSError, HashMismatch):
+        return False
+    return True
+
+
+async def solve(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Any]:
+    """The records of the packages that fit."""
     source = library.SourceConfig(cache_action="force-cache-only" if request["offline"] else "cache-or-fetch")
     gateway = library.Gateway(cache_dir=os.path.join(request["cache"], "repodata"), default_config=source, client=client)
     specs = [library.MatchSpec(spec, strict=False) for spec in request["specs"]]
     emit({"progress": f"solve {len(specs)} specs over {len(request['channels'])} channels"})
-    records = await library.solve(
+    return await library.solve(  # type: ignore[no-any-return]
         sources=[library.Channel(channel) for channel in request["channels"]],
         specs=specs,
         gateway=gateway,
         platforms=[request["platform"], "noarch"],
-        virtual_packages=library.VirtualPackage.detect(),
+        virtual_packages=virtual_packages(library, request),
         timeout=datetime.timedelta(seconds=request["timeout"]),
     )
+
+
+async def fetch(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Any]:
+    """Solve, and fill the package cache. Returns the records."""
+    records = await solve(library, client, request, emit)
     await populate(library, client, request, records, emit)
-    return list(records)
+    return records
 
 
 async def fetch_locked(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.List[t.Any]:
@@ -370,12 +422,16 @@ async def work(library: t.Any, request: t.Dict[str, t.Any], emit: Emit) -> t.Dic
     """Do the steps. Returns the last message."""
     client = make_client(library)
     records = load(library, request["records"], request["work"])
+    if "archive" in request["steps"]:
+        locked = [Locked(row) for row in request["locked"]]
+        records = [] if locked else await solve(library, client, request, emit)
+        await save(library, client, request, locked or records, emit)
     if "fetch" in request["steps"]:
         records = await (fetch_locked if request["locked"] else fetch)(library, client, request, emit)
     if "link" in request["steps"]:
         await link(library, client, request, records, emit)
     return {
-        "records": dump(library, records, request["work"]) if request["account"] is not None else [],
+        "records": dump(library, records, request["work"]) if request["account"] is not None or "archive" in request["steps"] else [],
         "packages": sorted((as_package(record) for record in records), key=lambda each: each["name"]),
     }
 

@@ -162,6 +162,11 @@ def spec_name(spec: str) -> str:
     return found.group(0).lower() if found else ""
 
 
+def without_channel(spec: str) -> str:
+    """``python >=3.10`` for ``conda-forge::python >=3.10``."""
+    return spec.split("::")[-1].strip()
+
+
 def check_python_version(version: t.Optional[str]) -> t.Optional[str]:
     """The version as given, or None. Raises OptionError; an unquoted 3.10 (which arrives as 3.1) is told apart."""
     if version is None or not version.strip():

@@ -25,7 +25,7 @@ Options = t.Mapping[str, t.Any]
 
 def wanted_place(options: Options) -> Place:
     """Where. Raises OptionError."""
-    for option in ("root", "prefix", "cache", "serving_prefix"):
+    for option in ("root", "prefix", "cache", "serving_prefix", "mirror"):
         value = options.get(option)
         if value or option == "root":
             (check_root if option in ("root", "prefix") else check_path)(option, value)
@@ -42,11 +42,14 @@ def wanted_place(options: Options) -> Place:
     )
 
 
-def wanted_content(options: Options, check: bool) -> Content:
-    """What. check: the texts in ``planned_files`` stand in for files that do not exist yet. Raises WorkerError."""
+def wanted_content(options: Options, check: bool, platform: str = "") -> Content:
+    """What, for this machine's platform unless one is given. check: the texts in ``planned_files`` stand in for files that do not exist yet.
+
+    Raises WorkerError.
+    """
     planned = options.get("planned_files") or {}
     read = _reader(planned if check else {})
-    platform = this_platform()
+    platform = platform or this_platform()
     listed = _environment_file(options, read, platform)
     python_version = check_python_version(options.get("python_version"))
     if listed.locked:

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, EW AI
+# Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Bundles on a host: unpacked and complete under their id, or not there at all. Needs nothing of Ansible."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import typing as t
+
+from ..actions import Actions
+from ..errors import WorkerError
+from ..files import flush_directory, locked, remove_tree
+from ..layout import Layout
+from .archive import examine
+from .manifest import damaged
+
+LOCK_TIMEOUT = 600.0
+STAGING = ".staging-"
+# A deploy needs the bundle that it was given, and nothing that was built needs any: the one before is for whoever goes back and forth.
+KEPT = 2
+
+
+class Bundles:
+    """The bundles below one root, under one lock."""
+
+    def __init__(self, root: str, actions: Actions, check_mode: bool) -> None:
+        self.layout = Layout(root)
+        self.actions = actions
+        self.check_mode = check_mode
+
+    def path(self, bundle: str) -> str:
+        return os.path.join(self.layout.bundles, bundle)
+
+    def exists(self, bundle: str) -> bool:
+        """A directory under an id is complete: it got that name last."""
+        return os.path.isdir(self.path(bundle))
+
+    def require(self, bundle: str, size: int) -> bool:
+        """Whether the bundle must be sent; then its creation is recorded. Raises WorkerError ``disk_full`` before anything is sent."""
+        if self.exists(bundle):
+            return False
+        _require_space(self.layout.bundles, size)
+        self._record(bundle)
+        return True
+
+    def add(self, bundle: str, package: str, size: int) -> bool:
+        """Unpack the archive ``package`` as the bundle, unless another run did meanwhile; True where it was done.
+
+        Raises WorkerError ``bad_bundle`` or ``disk_full``; then nothing of it is left.
+        """
+        with self._locked():
+            if self.exists(bundle):
+                return False
+            for name in os.listdir(self.layout.bundles):
+                if name.startswith(STAGING):
+                    remove_tree(os.path.join(self.layout.bundles, name))
+            _require_space(self.layout.bundles, size)
+            staging = tempfile.mkdtemp(prefix=f"{STAGING}{bundle}-", dir=self.layout.bundles)
+            try:
+                found = examine(package, staging).id
+                if found != bundle:
+                    raise damaged(package, f"it is the bundle {found}, and {bundle} was sent")
+                os.chmod(staging, 0o755)
+                os.sync()
+                os.rename(staging, self.path(bundle))
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    remove_tree(staging)
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise _disk_full(self.layout.bundles, str(error.strerror)) from None
+                raise
+            flush_directory(self.layout.bundles)
+            self._forget_old()
+        self._record(bundle)
+        return True
+
+    def _forget_old(self) -> None:
+        names = [name for name in os.listdir(self.layout.bundles) if not name.startswith(".")]
+        for name in sorted(names, key=lambda each: os.lstat(self.path(each)).st_ctime_ns, reverse=True)[KEPT:]:
+            remove_tree(self.path(name))
+            self.actions.add("bundle", os.path.relpath(self.path(name), self.layout.root), "removed")
+
+    def _record(self, bundle: str) -> None:
+        name = os.path.relpath(self.path(bundle), self.layout.root)
+        self.actions.add("bundle", name, "created")
+        self.actions.differ(name, {"state": "absent"}, {"state": "present"})
+
+    @contextlib.contextmanager
+    def _locked(self) -> t.Iterator[None]:
+        for directory in (self.layout.root, self.layout.bundles, self.layout.locks):
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+        with locked(os.path.join(self.layout.locks, "bundles.lock"), LOCK_TIMEOUT, "a bundle is being unpacked"):
+            yield
+
+
+def _require_space(directory: str, size: int) -> None:
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free < size:
+        raise _disk_full(directory, f"{size} bytes are needed and {free} are free")
+
+
+def _disk_full(directory: str, why: str) -> WorkerError:
+    text = f"The file system of {directory} is too full for the bundle: {why}."
+    return WorkerError("disk_full", text, f"Free space, then run the same command again: df -h {directory}")
