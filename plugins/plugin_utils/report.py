@@ -23,6 +23,7 @@ STEPS = {"environment": STAGES[:4], "start_worker": ("instances",), "health_chec
 STAGE_OF_ACTION = {
     "worker_preflight": "preflight",
     "user": "toolchain",
+    "worker_bundle": "toolchain",
     "worker_toolchain": "toolchain",
     "worker_release": "release",
     "conda_env": "environment",
@@ -71,7 +72,7 @@ def stage_results(outcome: Outcome) -> dict[str, list[t.Mapping[str, t.Any]]]:
     health = [outcome["verified"], outcome["verified_remotely"]]
     named = {
         "preflight": [outcome["preflight"]],
-        "toolchain": [outcome["toolchain"]],
+        "toolchain": [outcome["bundle"], outcome["toolchain"]],
         "release": [outcome["release"]],
         "environment": [outcome["environment"]],
         "instances": [outcome["generation"], *applied],

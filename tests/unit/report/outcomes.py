@@ -39,6 +39,7 @@ def outcome(**changes: t.Any) -> dict[str, t.Any]:
         "began": 1000.0,
         "ended": 1001.0,
         "preflight": {"elapsed": 0.1},
+        "bundle": {},
         "toolchain": {"elapsed": 0.2},
         "release": {"elapsed": 0.3, "changed": True, "actions": [{"what": "release", "id": "releases/r2", "status": "created"}]},
         "environment": {"elapsed": 3.12, "changed": True, "created": True, "prefix": "/x/envs/e-f-1", "backend": {"name": "rattler"}},

@@ -164,7 +164,7 @@ def test_a_failed_hook_is_told_by_its_point_and_stage(hook: str, stage: str) -> 
 
 def test_a_deploy_that_is_switched_off_is_told() -> None:
     nothing: dict[str, t.Any] = {
-        name: {} for name in ("preflight", "toolchain", "release", "environment", "generation", "record", "call", "verified", "finished")
+        name: {} for name in ("preflight", "bundle", "toolchain", "release", "environment", "generation", "record", "call", "verified", "finished")
     }
     one = report.host_report("a", outcome(enabled=False, applied=[], **nothing))
     assert one["success"] is True
