@@ -17,7 +17,7 @@ import urllib.parse
 from ..run import clean_environment
 from .backends import CreateRequest
 from .locked import LockedPackage
-from .specs import Secret, credentials, split_address, strip_credentials
+from .specs import Secret, credentials, strip_credentials
 
 CHANNEL_ALIAS = "https://conda.anaconda.org"
 # The tools run a package's link scripts by the first bash in PATH. This one, put before it, leaves them to the caller, who runs
@@ -146,9 +146,8 @@ def private_files(request: CreateRequest) -> dict[str, str]:
 
 
 def _place(address: str) -> tuple[str, str]:
-    parts = split_address(address)
-    assert parts is not None
-    return parts.scheme, parts.netloc.rpartition("@")[2]
+    scheme, _separator, rest = address.partition("://")
+    return scheme, re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
 def _mamba_login(secret: Secret) -> dict[str, str]:
