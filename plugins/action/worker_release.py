@@ -9,41 +9,31 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
-from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.redact import redact
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.options import ARGUMENTS, EMPTY, REQUIRED_IF
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import tree_id
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.frame import run_action
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.hashes import cache_directory, hash_files
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.package import package_of
-from ansible_collections.ew_ai.worker.plugins.plugin_utils.printing import show
+from ansible_collections.ew_ai.worker.plugins.plugin_utils.sending import SendingAction, refuse_internal
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.source import Inspection, default_scratch, inspect_source
 
-MODULE = "ew_ai.worker.worker_release"
-# Bytes from which on sending takes so long that somebody may wonder.
-ANNOUNCED = 20_000_000
 
+class ActionModule(SendingAction):
+    """Where the host has the release nothing is packed."""
 
-class ActionModule(ActionBase):
-    """One round trip where the host has the release, and no packing."""
-
-    _supports_async = False
+    module = "ew_ai.worker.worker_release"
+    what = "release"
 
     def run(self, tmp: t.Any = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        _validation, options = self.validate_argument_spec(ARGUMENTS, required_if=REQUIRED_IF)
-        # What ~ is, the host is to say.
-        options["root"] = self._task.args.get("root", options["root"])
+        options = self._options(ARGUMENTS, REQUIRED_IF)
         return run_action(lambda: self._work(options, task_vars or {}), EMPTY)
 
     def _work(self, options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        for name in ("package", "content", *(["release"] if options["state"] == "present" else [])):
-            if options.get(name) is not None:
-                raise OptionError(name, options[name], "it is not for playbooks", "Leave it out.")
+        refuse_internal(options, ("package", "content", *(["release"] if options["state"] == "present" else [])))
         if options["state"] == "absent":
             return self._module(options, task_vars)
         inspection = inspect_source(options["source"], options["requirements_file"], options["ignore"], extra_files=options["extra_files"])
@@ -60,14 +50,7 @@ class ActionModule(ActionBase):
             "release": release,
             "content": {"layout": inspection.layout, "files": inspection.files, "bytes": inspection.bytes},
         }
-        result = self._module(arguments, task_vars)
-        sent = 0
-        if result.pop("missing", False) and not self._task.check_mode and not result.get("failed"):
-            package = package_of(release, inspection.entries, digests, default_scratch())
-            sent = os.path.getsize(package)
-            if sent >= ANNOUNCED and not self._task.no_log:
-                show(str(task_vars.get("inventory_hostname", "")), [f"sends release {release}, {sent / 1e6:.0f} MB"])
-            result = self._module({**arguments, "package": self._send(package)}, task_vars)
+        result = self._bring(arguments, release, lambda: package_of(release, inspection.entries, digests, default_scratch()), task_vars)
         if not result.get("failed"):
             path = result["release"]["path"]
             result.update(
@@ -77,30 +60,7 @@ class ActionModule(ActionBase):
                 extra_files={given: os.path.join(path, name) for given, name in inspection.extra_files.items()},
                 warnings=[*result.get("warnings", []), *inspection.warnings],
             )
-        return {**result, "sent_bytes": sent}
-
-    def _module(self, arguments: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        given = {name: value for name, value in arguments.items() if value is not None}
-        return dict(self._execute_module(module_name=MODULE, module_args=given, task_vars=task_vars))
-
-    def _send(self, package: str) -> str:
-        """The package's path in this task's own temporary directory on the host, where the module's account can read it."""
-        shell = self._connection._shell
-        try:
-            if shell.tmpdir is None:
-                self._make_tmp_path()
-            place = str(shell.join_path(shell.tmpdir, "release.tar"))
-            self._transfer_file(package, place)
-            self._fixup_perms2((shell.tmpdir, place))
-        except AnsibleError as error:
-            if type(error).__name__ == "AnsibleConnectionFailure":
-                raise
-            raise WorkerError(
-                "transfer_failed",
-                f"The release could not be sent to the host: {redact(str(error))}",
-                "Free space in the temporary directory of the login account there (df -h ~/.ansible/tmp), or set ansible_remote_tmp.",
-            ) from None
-        return place
+        return result
 
 
 def _refuse(inspection: Inspection) -> None:
