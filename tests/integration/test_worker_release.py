@@ -161,7 +161,7 @@ def test_without_a_requirements_file_it_warns(case: Case) -> None:
 
 BAD: list[tuple[dict[str, t.Any], str, str]] = [
     ({"root": "relative"}, "invalid_option", "not an absolute path"),
-    ({"source": "nothing"}, "source_missing", "/nothing does not exist"),
+    ({"source": "nothing"}, "source_missing", "/nothing' does not exist"),
     ({"requirements_file": "bad.txt"}, "requirements_missing", "/bad.txt includes, does not exist"),
     ({"extra_files": ["gone.yml"]}, "file_missing", "/gone.yml does not exist"),
     ({"extra_files": ["bad.yml"]}, "requirements_outside", "The line '-r /etc/shadow' of"),

@@ -100,7 +100,7 @@ def test_every_role_and_entry_point_is_found(installed: pathlib.Path) -> None:
     found = json.loads(done.stdout)
     roles = sorted({name.parts[1] for name in project_files() if name.parts[0] == "roles"})
     assert sorted(found) == [f"ew_ai.worker.{role}" for role in roles]
-    verbs = {"main", "status", "start", "stop", "restart", "reinstall", "rollback", "uninstall", "logs"}
+    verbs = {"main", "status", "start", "stop", "restart", "reinstall", "rollback", "uninstall", "logs", "bundle"}
     assert set(found["ew_ai.worker.worker"]["entry_points"]) == verbs
 
 
