@@ -15,7 +15,7 @@ author:
   - EW AI (@ew-ai)
 description:
   - Compares every file of the bundle with what its maker recorded, on the controller once, and on the host again as it is unpacked.
-  - A bundle that is there already is not sent. The two that came last are kept.
+  - A bundle that is there already is not sent. Those that were used last are kept, one for each worker below O(root) and a spare one.
 extends_documentation_fragment:
   - ew_ai.worker.attributes
 attributes:
@@ -109,6 +109,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Action
 from ansible_collections.ew_ai.worker.plugins.module_utils.bundle.store import Bundles
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
+from ansible_collections.ew_ai.worker.plugins.module_utils.names import check_root
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "root": {"type": "path", "required": True},
@@ -122,9 +123,7 @@ EMPTY: dict[str, t.Any] = {"bundle": {"id": None, "path": None, "bytes": None}, 
 
 def work(options: t.Mapping[str, t.Any], check_mode: bool) -> dict[str, t.Any]:
     """Without a package, only tell whether one is needed: the action plugin then comes back with it."""
-    root, bundle, size = options["root"], options["bundle"] or "", options["bytes"]
-    if not root.startswith("/"):
-        raise OptionError("root", root, "it is not an absolute path", "Start it with /: /opt/ew_ai_worker")
+    root, bundle, size = check_root("root", options["root"]), options["bundle"] or "", options["bytes"]
     if not re.fullmatch("[0-9a-f]{16}", bundle):
         raise OptionError("bundle", bundle, "an id has 16 hexadecimal digits", "Leave it out: the action plugin reads it from the archive.")
     actions = Actions()

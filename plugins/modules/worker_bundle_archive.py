@@ -177,16 +177,25 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils import network
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
+from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.bundle import archive, manifest
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.content import Content, fingerprint, this_platform
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.gather import Means, Target, Wheels, check_glibc, gather_packages
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.gather import (
+    Means,
+    Target,
+    Wheels,
+    built_there,
+    check_glibc,
+    gather_packages,
+    refuse_repositories,
+)
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import Indexes, combine, pip_settings, secrets_in, without_missing
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.logins import indexes_with_logins, netrc_logins, with_login
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.masking import hide_credentials, secrets_of
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import check_addresses, strip_credentials
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import wanted_content
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
-from ansible_collections.ew_ai.worker.plugins.module_utils.files import locked
+from ansible_collections.ew_ai.worker.plugins.module_utils.files import locked, remove_tree
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.toolchain_pins import parse_pins
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import Job
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
@@ -194,6 +203,8 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_mod
 from ansible_collections.ew_ai.worker.plugins.module_utils.progress import Progress
 from ansible_collections.ew_ai.worker.plugins.module_utils.redact import MASKED_LENGTH
 
+# On the cache's disk, with logins in it while a bundle is made.
+SCRATCH = ".bundle-"
 ADDRESS_OPTIONS = ("channels", "index_url", "extra_index_urls", "find_links", "pip")
 EMPTY: dict[str, t.Any] = {
     "bundle": {"id": None, "platform": None, "glibc": None, "python_version": None, "host_pythons": [], "files": None, "bytes": None},
@@ -235,8 +246,9 @@ def check_options(options: t.Mapping[str, t.Any]) -> None:
         problem = "it is a directory" if os.path.isdir(dest) else f"there is no directory {os.path.dirname(dest)}"
         raise OptionError("dest", dest, problem, f"Name a file in a directory that is there: mkdir -p {os.path.dirname(dest)}")
     check_glibc(options["glibc"])
+    at_least("timeout", options["timeout"], 1)
     for version in options["host_pythons"]:
-        if not re.fullmatch(r"3\.\d{1,2}", version):
+        if not re.fullmatch(r"3\.(?:9|[1-9]\d)", version):
             raise OptionError("host_pythons", version, "this is no version such as 3.11", 'Write ["3.9", "3.11"], each in quotes.')
     for option in ("index_url", "extra_index_urls", "find_links"):
         value = options[option] or []
@@ -251,6 +263,18 @@ def made_from(content: Content, options: t.Mapping[str, t.Any]) -> dict[str, t.A
         "channels": [strip_credentials(channel) for channel in content.channels],
         "toolchain": hashlib.sha256(options["toolchain_requirements"].encode()).hexdigest(),
     }
+
+
+def warn(say: t.Callable[[str], None], content: Content) -> None:
+    """Of what a host will lack, or nobody can check, that is known before anything is fetched."""
+    directories = built_there(content)
+    if directories:
+        say(
+            f"The hosts build {', '.join(directories)}. The bundle gets setuptools and wheel for that, and nothing else that these need: "
+            "name it in the requirements file."
+        )
+    if content.unverified:
+        say(f"The lock has no hash for {', '.join(content.unverified)}: whatever its channel serves is packed.")
 
 
 def found_at(dest: str) -> t.Optional[manifest.Bundle]:
@@ -294,6 +318,8 @@ def work(module: AnsibleModule, options: dict[str, t.Any]) -> dict[str, t.Any]:
     network.apply(options["network"], needs_files=not module.check_mode)
     content, indexes, secrets = with_logins(wanted_content(options, module.check_mode, platform), options)
     module.no_log_values.update(secret for secret in secrets if len(secret) >= MASKED_LENGTH)
+    refuse_repositories(content)
+    warn(module.warn, content)
     before, origin = found_at(dest), made_from(content, options)
     facts = (platform, options["glibc"], options["python_version"] or "", options["host_pythons"])
     status = "changed" if os.path.lexists(dest) else "created"
@@ -330,8 +356,12 @@ def tell(actions: Actions, dest: str, status: str, before: t.Optional[manifest.B
 
 @contextlib.contextmanager
 def scratch(cache: str) -> t.Iterator[str]:
-    """A directory on the cache's disk, gone at the end."""
-    place = tempfile.mkdtemp(prefix=".bundle-", dir=cache)
+    """A directory on the cache's disk, gone at the end. Only under the lock."""
+    for name in os.listdir(cache):
+        # A killed run left it, with logins in it: the lock is ours.
+        if name.startswith(SCRATCH):
+            remove_tree(os.path.join(cache, name))
+    place = tempfile.mkdtemp(prefix=SCRATCH, dir=cache)
     try:
         yield place
     finally:

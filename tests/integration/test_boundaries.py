@@ -18,6 +18,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.bundle import archive, manifest
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import KEY, OFFER
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import VARIABLE as JOB
 from ansible_collections.ew_ai.worker.plugins.module_utils.release.tree import digest_of, scan, tree_id
@@ -48,6 +49,7 @@ BOUNDARIES: dict[str, tuple[str, ...]] = {
     "removed environment": ("environment.removal.marked", "environment.removal.emptied"),
     "release": ("release.staged", "release.unpacked", "release.renamed"),
     "removed release": ("release.removal.renamed",),
+    "bundles": ("bundle.staged", "bundle.unpacked", "bundle.renamed", "bundle.removal.renamed"),
     "toolchain": ("toolchain.begun", "toolchain.made", "toolchain.installed", "toolchain.recorded", "toolchain.finished"),
     "generations": (
         *("lease.taken", "lease.renewed", "lease.given_back", "salt.written", "generation.secrets.written", "generation.recorded", "generation.concluded"),
@@ -170,6 +172,17 @@ def _instances(old: Old, workshop: pathlib.Path, port: int, **options: t.Any) ->
     return "ew_worker", {**known, "release": str(workshop / "source"), "python": sys.executable, "instances": listed, **options}
 
 
+def _bundle(root: pathlib.Path, workshop: pathlib.Path, name: str) -> list[Step]:
+    files, package = workshop / f"{name}.tree", workshop / f"{name}.tar"
+    (files / "wheels").mkdir(parents=True, exist_ok=True)
+    (files / "wheels" / "pkg-1.0-py3-none-any.whl").write_text(name)
+    archive.write(str(package), str(files), manifest.render("linux-64", "2.28", "3.11", [], archive.table_of(str(files)), {}))
+    found = archive.read(str(package))
+    options = {"root": str(root), "source": str(package), "bundle": found.id, "bytes": found.size}
+    # As its action plugin calls it: asked first, and sent where it is missing.
+    return [("worker_bundle", options), ("worker_bundle", {**options, "package": str(package)})]
+
+
 def commands_for(kind: str, old: Old, workshop: pathlib.Path) -> Commands:
     """What is to be run for a kind of boundaries."""
     envs = (f"envs/{NAME}*", f"envs/.{NAME}*")
@@ -185,6 +198,10 @@ def commands_for(kind: str, old: Old, workshop: pathlib.Path) -> Commands:
         release, step = _release(old, workshop)
         removal: list[list[Step]] = [[("worker_release", {"root": str(old.root), "release": release, "state": "absent"})]]
         return Commands(old.root, [[step], *(removal if kind.startswith("removed") else [])], (f"releases/{release}", "releases/.*"))
+    if kind == "bundles":
+        # Below a root without workers two are kept.
+        root = workshop / "bundles-root"
+        return Commands(root, [_bundle(root, workshop, name) for name in ("first", "second", "third")], ("bundles/*", "bundles/.*"))
     if kind == "toolchain":
         requirements = (workshop / "tools.txt").read_text()
         options = {"root": str(old.root), "requirements": requirements, "find_links": [str(workshop / "tools")], "offline": True}
@@ -239,8 +256,8 @@ def clear(commands: Commands) -> None:
             path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
 
 
-# A toolchain takes seconds to make: the run that mends what was left at one boundary is the one that is killed at the next.
-IN_A_ROW = ("toolchain",)
+# A toolchain takes seconds to make, and four bundles a few files: the run that mends what was left at one boundary is the one that is killed at the next.
+IN_A_ROW = ("bundles", "toolchain")
 CASES = [(kind, row) for kind, boundaries in BOUNDARIES.items() for row in ([boundaries] if kind in IN_A_ROW else [(boundary,) for boundary in boundaries])]
 
 

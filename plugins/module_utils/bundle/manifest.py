@@ -72,7 +72,7 @@ def parse(text: bytes, where: str) -> Bundle:
         form = data["format"]
         if form == FORMAT:
             return _bundle(data, hashlib.sha256(text).hexdigest()[:16])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise damaged(where, f"its {NAME} is none") from None
     raise WorkerError(
         "bad_bundle",

@@ -13,6 +13,7 @@ import tempfile
 import typing as t
 
 from ..actions import Actions
+from ..boundaries import boundary
 from ..errors import WorkerError
 from ..files import flush_directory, locked, remove_tree
 from ..layout import Layout
@@ -20,9 +21,10 @@ from .archive import examine
 from .manifest import damaged
 
 LOCK_TIMEOUT = 600.0
-STAGING = ".staging-"
-# A deploy needs the bundle that it was given, and nothing that was built needs any: the one before is for whoever goes back and forth.
-KEPT = 2
+# What has one of these names is not, or no longer, whole.
+STAGING, REMOVED = ".staging-", ".removed-"
+# A deploy needs the bundle that it was given, and nothing that was built needs any: one more than there are workers is for whoever goes back and forth.
+SPARE = 1
 
 
 class Bundles:
@@ -43,9 +45,12 @@ class Bundles:
     def require(self, bundle: str, size: int) -> bool:
         """Whether the bundle must be sent; then its creation is recorded. Raises WorkerError ``disk_full`` before anything is sent."""
         if self.exists(bundle):
+            self._used(bundle)
             return False
         _require_space(self.layout.bundles, size)
         self._record(bundle)
+        for name in self._old(bundle):
+            self._record_removal(name)
         return True
 
     def add(self, bundle: str, package: str, size: int) -> bool:
@@ -56,17 +61,17 @@ class Bundles:
         with self._locked():
             if self.exists(bundle):
                 return False
-            for name in os.listdir(self.layout.bundles):
-                if name.startswith(STAGING):
-                    remove_tree(os.path.join(self.layout.bundles, name))
+            self._sweep()
             _require_space(self.layout.bundles, size)
             staging = tempfile.mkdtemp(prefix=f"{STAGING}{bundle}-", dir=self.layout.bundles)
             try:
+                boundary("bundle.staged")
                 found = examine(package, staging).id
                 if found != bundle:
                     raise damaged(package, f"it is the bundle {found}, and {bundle} was sent")
                 os.chmod(staging, 0o755)
                 os.sync()
+                boundary("bundle.unpacked")
                 os.rename(staging, self.path(bundle))
             except BaseException as error:
                 with contextlib.suppress(OSError):
@@ -75,15 +80,44 @@ class Bundles:
                     raise _disk_full(self.layout.bundles, str(error.strerror)) from None
                 raise
             flush_directory(self.layout.bundles)
-            self._forget_old()
+            boundary("bundle.renamed")
+            for name in self._old(bundle):
+                self._remove(name)
         self._record(bundle)
         return True
 
-    def _forget_old(self) -> None:
-        names = [name for name in os.listdir(self.layout.bundles) if not name.startswith(".")]
-        for name in sorted(names, key=lambda each: os.lstat(self.path(each)).st_ctime_ns, reverse=True)[KEPT:]:
-            remove_tree(self.path(name))
-            self.actions.add("bundle", os.path.relpath(self.path(name), self.layout.root), "removed")
+    def _used(self, bundle: str) -> None:
+        """It is not among the oldest any more. What killed runs left goes, and what they had no time to remove."""
+        if self.check_mode:
+            return
+        os.utime(self.path(bundle))
+        if self._old(bundle) or any(name.startswith(REMOVED) for name in os.listdir(self.layout.bundles)):
+            with self._locked():
+                self._sweep()
+                for name in self._old(bundle):
+                    self._remove(name)
+
+    def _old(self, bundle: str) -> list[str]:
+        """Those that are one too many beside the bundle: what was used last stays, one for each worker and a spare one."""
+        names = [name for name in _names(self.layout.bundles) if not name.startswith(".") and name != bundle]
+        kept = max(1, len(_names(self.layout.workers()))) - 1 + SPARE
+        return sorted(names, key=lambda each: os.lstat(self.path(each)).st_mtime_ns, reverse=True)[kept:]
+
+    def _remove(self, name: str) -> None:
+        # What has the name is whole: a killed run leaves half of it under another.
+        doomed = os.path.join(self.layout.bundles, f"{REMOVED}{name}")
+        os.rename(self.path(name), doomed)
+        boundary("bundle.removal.renamed")
+        remove_tree(doomed)
+        self._record_removal(name)
+
+    def _sweep(self) -> None:
+        for name in _names(self.layout.bundles):
+            if name.startswith((STAGING, REMOVED)):
+                remove_tree(os.path.join(self.layout.bundles, name))
+
+    def _record_removal(self, name: str) -> None:
+        self.actions.add("bundle", os.path.relpath(self.path(name), self.layout.root), "removed")
 
     def _record(self, bundle: str) -> None:
         name = os.path.relpath(self.path(bundle), self.layout.root)
@@ -96,6 +130,13 @@ class Bundles:
             os.makedirs(directory, mode=0o755, exist_ok=True)
         with locked(os.path.join(self.layout.locks, "bundles.lock"), LOCK_TIMEOUT, "a bundle is being unpacked"):
             yield
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 def _require_space(directory: str, size: int) -> None:

@@ -24,6 +24,7 @@ from .installers import Installer, choose_installer, classify, failure
 from .rattler_backend import RattlerBackend
 from .requirements import Line, Requirements
 from .sources import must_be_built, write_sources
+from .specs import strip_credentials
 
 # What conda's index says of a package; the rest of a record is about where it was found or put.
 _INDEXED = frozenset(
@@ -84,7 +85,7 @@ class Means:
 
 def check_glibc(glibc: str) -> None:
     """Raises OptionError."""
-    if not re.fullmatch(r"2\.\d{1,2}", glibc):
+    if not re.fullmatch(r"2\.[1-9]\d", glibc):
         raise OptionError("glibc", glibc, "this is no version of the C library", 'Write it in quotes, "2.28"; a host tells its own: ldd --version')
 
 
@@ -94,14 +95,14 @@ def refuse_repositories(content: Content) -> None:
         if re.search(r"\b(git|hg|svn|bzr)\+", line.text):
             raise WorkerError(
                 "no_wheel",
-                f"The requirement {line.text!r} is fetched from a repository, which a host without a route out cannot reach.",
+                f"The requirement {strip_credentials(line.text)!r} is fetched from a repository, which a host without a route out cannot reach.",
                 "Build a wheel of it, put it into a directory, name that in worker_find_links, and require it by name and version.",
             )
 
 
-def builds_something(content: Content) -> bool:
-    """Whether a requirement is a directory of the release, which the host builds."""
-    return any(must_be_built(line) for line in _lines((*content.requirements, content.pip)))
+def built_there(content: Content) -> list[str]:
+    """The requirements that are directories of the release, which the host builds."""
+    return [line.text for line in _lines((*content.requirements, content.pip)) if must_be_built(line)]
 
 
 def _lines(files: t.Iterable[Requirements]) -> t.Iterator[Line]:
@@ -168,12 +169,11 @@ class Wheels:
 
     def of_content(self, content: Content, python: str, directory: str) -> None:
         """Put the wheels of the environment's requirements into ``directory``. Raises WorkerError ``no_wheel`` that names what has none."""
-        refuse_repositories(content)
         copies = os.path.join(self.means.scratch, "sources")
         os.mkdir(copies)
         sources = write_sources(content, copies, os.environ)
         files = list(sources.wheels)
-        if builds_something(content):
+        if built_there(content):
             files.append(self._text("build-tools", BUILD_TOOLS))
         if files:
             self.progress(f"fetch the wheels of the requirements for Python {python}")

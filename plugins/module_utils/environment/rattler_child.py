@@ -289,7 +289,9 @@ async def save(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], recor
 
 
 def is_file_of(path: str, record: t.Any) -> bool:
-    """Whether the file is there and is the package's."""
+    """Whether the file is there and is the package's, which without a hash nobody can tell."""
+    if record.sha256 is None and record.md5 is None:
+        return False
     try:
         check_local_file(path, record)
     except (OSError, HashMismatch):

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import pathlib
 import time
+import types
 import typing as t
 
 import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.actions import Actions
-from ansible_collections.ew_ai.worker.plugins.module_utils.bundle import archive, manifest
+from ansible_collections.ew_ai.worker.plugins.module_utils.bundle import archive, manifest, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.bundle.store import Bundles
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment import gather
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import Tree, parse_requirements
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import glibc_here, misfits
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import bundle as controller
@@ -168,16 +171,66 @@ def test_store_has_a_bundle_whole_or_not(tmp_path: pathlib.Path) -> None:
     assert os.listdir(root / "bundles") == [bundle.id]
 
 
-def test_store_keeps_the_two_that_came_last(tmp_path: pathlib.Path) -> None:
+def test_store_keeps_what_was_used_last_for_each_worker_and_a_spare_one(tmp_path: pathlib.Path) -> None:
     root, ids = tmp_path / "root", []
-    for name in ("a", "b", "c"):
-        path = make(tmp_path, f"{name}.tar", name.encode())
+    paths = [make(tmp_path, f"{name}.tar", name.encode()) for name in ("a", "b", "c", "d")]
+
+    def add(path: pathlib.Path) -> list[str]:
+        actions = Actions()
         ids.append(archive.read(str(path)).id)
-        Bundles(str(root), Actions(), False).add(ids[-1], str(path), 1)
-    assert sorted(os.listdir(root / "bundles")) == sorted(ids[1:])
+        foretold = Actions()
+        Bundles(str(root), foretold, True).require(ids[-1], 1)
+        Bundles(str(root), actions, False).add(ids[-1], str(path), 1)
+        # The kernel's clock for files is a coarse one.
+        os.utime(root / "bundles" / ids[-1], (len(ids), len(ids)))
+        done = sorted(f"{each['id']} {each['status']}" for each in actions.as_result()["actions"])
+        assert done == sorted(f"{each['id']} {each['status']}" for each in foretold.as_result()["actions"])
+        return done
+
+    add(paths[0])
+    add(paths[1])
+    assert not Bundles(str(root), Actions(), False).require(ids[0], 1)
+    assert f"bundles/{ids[1]} removed" in add(paths[2])
+    assert sorted(os.listdir(root / "bundles")) == sorted([ids[0], ids[2]])
+    for name in ("one", "two", "three"):
+        (root / "workers" / name).mkdir(parents=True)
+    assert len(add(paths[3])) == 1
+    assert sorted(os.listdir(root / "bundles")) == sorted([ids[0], ids[2], ids[3]])
 
 
 def test_store_refuses_what_does_not_fit(tmp_path: pathlib.Path) -> None:
     with pytest.raises(WorkerError) as caught:
         Bundles(str(tmp_path), Actions(), True).require("0" * 16, 10**18)
     assert caught.value.code == "disk_full"
+
+
+def test_a_killed_removal_leaves_nothing_that_counts_as_whole(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, paths = tmp_path / "root", [make(tmp_path, f"{name}.tar", name.encode()) for name in ("a", "b", "c")]
+    ids = [archive.read(str(path)).id for path in paths]
+    for age, (path, identifier) in enumerate(zip(paths[:2], ids)):
+        Bundles(str(root), Actions(), False).add(identifier, str(path), 1)
+        os.utime(root / "bundles" / identifier, (age, age))
+
+    def killed(path: str) -> None:
+        raise KeyboardInterrupt(path)
+
+    monkeypatch.setattr(store, "remove_tree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Bundles(str(root), Actions(), False).add(ids[2], str(paths[2]), 1)
+    monkeypatch.undo()
+    assert Bundles(str(root), Actions(), True).require(ids[0], 1)
+    assert not Bundles(str(root), Actions(), False).require(ids[2], 1)
+    assert sorted(os.listdir(root / "bundles")) == sorted(ids[1:])
+
+
+def test_a_requirement_from_a_repository_is_told_without_its_login() -> None:
+    line = parse_requirements(["x @ git+https://user:hunter22@git.example.com/x@v1"], None, Tree(lambda path: None, None, lenient=True), "pip")
+    with pytest.raises(WorkerError) as caught:
+        gather.refuse_repositories(t.cast("t.Any", types.SimpleNamespace(requirements=(), pip=line)))
+    assert (caught.value.code, "hunter22" in str(caught.value.as_result())) == ("no_wheel", False)
+
+
+@pytest.mark.parametrize("glibc", ["2.3", "2", "2.111", "3.10", ""])
+def test_a_version_that_lost_its_quotes_is_refused(glibc: str) -> None:
+    with pytest.raises(OptionError):
+        gather.check_glibc(glibc)
