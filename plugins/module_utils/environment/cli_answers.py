@@ -11,6 +11,7 @@ import re
 import typing as t
 
 from ..errors import WorkerError
+from ..network import CA_REMEDY, PROXY_REMEDY, PROXY_WORDS
 from ..redact import redact
 from ..run import describe_exit, quoted, tail
 from .backends import CreateRequest
@@ -30,6 +31,8 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("not_writable", _RIGHTS, r"Permission denied|sufficient permissions|NotWritable|NoWritable|\[Errno 13\]"),
     ("prefix_too_long", "Choose a shorter root, name or prefix.", r"PaddingError|placeholder.*(?:long|length)|longer than the placeholder"),
     ("hash_mismatch", _ANEW, r"ChecksumMismatch|doesn't match expectation|Found incorrect downloads|(?:MD5|SHA256) (?:sums )?mismatch"),
+    ("channel_unreachable", PROXY_REMEDY, f"{PROXY_WORDS}|tunnel failed|from proxy after CONNECT"),
+    ("channel_unreachable", CA_REMEDY, r"CondaSSLError|CERTIFICATE_VERIFY_FAILED|SSL (?:peer )?certificate"),
     ("channel_unreachable", "Check the credentials in the channel's address.", r"\b40[13]\b|Unauthorized|Forbidden"),
     (
         "channel_unreachable",
@@ -39,7 +42,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "channel_unreachable",
         _REACH,
-        r"CondaHTTPError|CondaSSLError|ProxyError|OfflineError|CONNECTION FAILED|Download error|Could not resolve host|"
+        r"CondaHTTPError|OfflineError|CONNECTION FAILED|Download error|Could not resolve host|"
         r"Connection (?:refused|reset|broken)|timed out",
     ),
     (

@@ -137,9 +137,10 @@ class _Creation:
         try:
             return step()
         finally:
-            # Later steps run code of others with the scratch directory in reach.
+            # Later steps run code of others with the scratch directory in reach. So may this one have, where a lock was linked at once:
+            # what has become a link to elsewhere holds none of ours.
             for path in files:
-                if os.path.basename(path) != cli_commands.CONDARC:
+                if os.path.basename(path) != cli_commands.CONDARC and _is_within(path, self.work_directory):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(path)
 
@@ -200,6 +201,11 @@ class _Creation:
             handle.write(text)
             if self.request.account is not None:
                 os.fchown(handle.fileno(), *self.request.account)
+
+
+def _is_within(path: str, directory: str) -> bool:
+    """Whether the path leads to an entry below the directory, links on the way resolved."""
+    return f"{os.path.realpath(os.path.dirname(path))}/".startswith(f"{os.path.realpath(directory)}/")
 
 
 def _missing(directory: str) -> list[str]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import stat
 import typing as t
 
 from ..errors import WorkerError
+from ..trust import writable_by_others
 from .backends import Detected
 
 # Variables by which installations tell where they are, by the name that is looked for; the others come after the name's own.
@@ -68,26 +68,6 @@ def problem_of(path: str, uid: int) -> str:
         return "cannot be executed"
     writable = writable_by_others(path) if uid == 0 else None
     return f"must not be run by root, since others than root can write {writable}" if writable else ""
-
-
-def writable_by_others(path: str) -> t.Optional[str]:
-    """The file, or the directory above it, that another account than root can change or exchange; links are followed, and looked at too."""
-    ways = dict.fromkeys(each for end in (path, os.path.realpath(path)) for each in _way(end))
-    for each in ways:
-        status = os.stat(each)
-        others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0)
-        # In such a directory (/tmp) nobody exchanges what is another's.
-        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-        if status.st_uid != 0 or (others and not sticky):
-            return each
-    return None
-
-
-def _way(path: str) -> list[str]:
-    way = [os.path.normpath(path)]
-    while os.path.dirname(way[-1]) != way[-1]:
-        way.append(os.path.dirname(way[-1]))
-    return way
 
 
 def identify(answer: str, path: str) -> t.Optional[Detected]:

@@ -35,9 +35,11 @@ def build_identity(user: t.Optional[str]) -> t.Optional[tuple[int, int]]:
 
     Raises OptionError for an unknown account.
     """
-    if user is None or os.geteuid() != 0:
+    if user is None:
         return None
     check_account("build_user", user)
+    if os.geteuid() != 0:
+        return None
     try:
         account = pwd.getpwnam(user)
     except KeyError:

@@ -140,6 +140,8 @@ class _Reader:
             if words[0][0] not in "'\"" and (_KEY.match(self.here.text) or self.here.is_item):
                 raise NotPlain(self.here.number, "is indented further than what it belongs to")
             words.append(self.here.text)
+            if sum(map(len, words)) > _LONGEST:
+                raise NotPlain(line.number, f"is longer than {_LONGEST} characters with its further lines")
             self.position += 1
         return _scalar(" ".join(words), line.number)
 

@@ -157,8 +157,11 @@ def check_files(files: t.Mapping[str, str]) -> list[Finding]:
     found = []
     for variable, path in files.items():
         try:
-            with open(path, "rb"):
+            # A pipe would be waited for, and a number is a file that this process has open.
+            with open(names.check_file(variable, str(path)), "rb"):
                 pass
+        except OptionError as error:
+            found.append(Finding(error.code, error.message, error.remedy))
         except OSError as error:
             text = f"{variable} names {path}, which cannot be read on this host: {error.strerror}."
             found.append(Finding("missing_file", text, f"Put it there first, or correct the path: ls -l {path}"))

@@ -15,7 +15,8 @@ import stat
 import typing as t
 
 from ..errors import OptionError
-from ..names import check_path
+from ..names import check_file, check_path
+from ..trust import writable_by_others
 from .model import Instance, Spec
 
 # Suboption of tls -> variable of the process; the placeholder in arguments is {tls_<suboption>}.
@@ -38,9 +39,14 @@ def check(spec: Spec, owner: tuple[int, int]) -> None:
     """Raise OptionError for a file that is not there, or that the process will not be able to read. owner: (uid, gid) of its account."""
     for name, path in spec.tls:
         try:
-            status = os.stat(path)
+            status = os.stat(check_file(f"tls.{name}", path))
         except OSError as error:
             raise OptionError(f"tls.{name}", path, f"it cannot be read: {error.strerror}", "Put the file there first, on the host.") from None
+        # systemd reads a credential as root, wherever links lead: who could exchange it could have any file of root's handed on.
+        exchangeable = writable_by_others(path) if spec.credentials else None
+        if exchangeable:
+            remedy = f"Keep it where root alone can write, such as /etc/ssl: ls -ld {exchangeable}"
+            raise OptionError(f"tls.{name}", path, f"others than root can write {exchangeable}", remedy)
         if not spec.credentials and not _may_read(status, *owner):
             remedy = f"Give it to the group of the account: chgrp {owner[1]} {path} && chmod 640 {path}"
             raise OptionError(f"tls.{name}", path, f"the account of the instances ({spec.user or owner[0]}) may not read it", remedy)

@@ -18,7 +18,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment import cli_answers, cli_commands, cli_prefix
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment import cli_answers, cli_backend, cli_commands, cli_prefix
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import CreateRequest, Detected, make_backend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.cli_backend import CliBackend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.locked import LockedPackage
@@ -418,3 +418,27 @@ def test_an_orphan_that_holds_the_pipe_does_not_hold_the_build(lab: Lab) -> None
 def test_backend_of_a_name(lab: Lab) -> None:
     assert isinstance(make_backend("micromamba", None), CliBackend)
     assert CliBackend("auto", lab.program("conda")).detect() == Detected("conda", "26.7.1", f"{lab.top}/conda")
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("ProxyError: Cannot connect to proxy. Tunnel connection failed: 403 Forbidden", "worker_https_proxy"),
+        ("CondaSSLError: certificate verify failed: CERTIFICATE_VERIFY_FAILED", "worker_ca_bundle"),
+        ("HTTP 403 Forbidden for url", "credentials in the channel's address"),
+    ],
+)
+def test_what_stands_between_is_told(lab: Lab, said: str, remedy: str) -> None:
+    request = lab.request("conda", next(label for tool, label in ROWS if tool == "conda"))
+    error = cli_answers.failure(["conda", "create"], 1, "", said, request, request.cache)
+    assert (error.code, remedy in error.remedy) == ("channel_unreachable", True)
+
+
+def test_no_link_of_the_account_is_followed_to_a_file_of_that_name(lab: Lab) -> None:
+    elsewhere, work = lab.top / "elsewhere", lab.top / "work"
+    elsewhere.mkdir()
+    (elsewhere / "authentication.json").write_text("mine")
+    work.mkdir()
+    (work / "auth").symlink_to(elsewhere)
+    assert not cli_backend._is_within(str(work / "auth" / "authentication.json"), str(work))
+    assert cli_backend._is_within(str(work / "netrc"), str(work))

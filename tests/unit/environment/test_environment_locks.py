@@ -325,6 +325,8 @@ def test_plain_yaml(text: str, data: dict[str, t.Any]) -> None:
         "a: [1]\n",
         "a: {b: 1}\n",
         "a: 'x\n",
+        # What each further line costs must not grow with those before it.
+        "a: 'x\n" + "  y\n" * 100_000,
         "- a\n",
         "  a: 1\n",
         "a: 1\n   b: 2\n",

@@ -78,6 +78,26 @@ def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
     assert check_files({"worker_tls.cert": __file__}) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_what_others_could_exchange_is_not_handed_on(tmp_path: pathlib.Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "key").symlink_to("/etc/passwd")
+    os.chown(theirs, *STRANGER)
+    with pytest.raises(OptionError) as refused:
+        port_tls.check(spec(("key", str(theirs / "key")), credentials=True), STRANGER)
+    assert (refused.value.details["option"], str(theirs) in refused.value.message) == ("tls.key", True)
+
+
+def test_no_pipe_is_waited_for(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "a\0b"):
+        assert [each.check for each in check_files({"worker_tls.cert": path})] == ["invalid_option"]
+    assert [each.check for each in check_files({"worker_tls.cert": t.cast("str", 1)})] == ["missing_file"]
+    with pytest.raises(OptionError):
+        port_tls.check(spec(("key", str(tmp_path / "pipe"))), STRANGER)
+
+
 def test_a_placeholder_without_the_option_names_the_option() -> None:
     with pytest.raises(OptionError) as refused:
         process.argv(spec(arguments=("{tls_key}",)), Instance("0", 0, (1,)))
