@@ -70,8 +70,11 @@ class Powers:
 
 
 def own_login() -> Login:
-    """The account that runs this."""
-    account = pwd.getpwuid(os.geteuid())
+    """The account that runs this. A container may run under a uid that no account has."""
+    try:
+        account = pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return Login(os.geteuid(), str(os.geteuid()), os.path.expanduser("~"))
     return Login(account.pw_uid, account.pw_name, account.pw_dir)
 
 
@@ -155,7 +158,11 @@ def _problem(name: str, value: t.Any, found: Powers) -> str:
     if controller is not None:
         return "" if controller in found.controllers else f"this host gives logins no {controller} controller, and nothing would hold the instances to it"
     most = found.most.get(name)
-    return f"the login's own limit is {most}, and systemd would silently take that" if most is not None and amount(value) > most else ""
+    try:
+        exceeds = most is not None and amount(value) > most
+    except ValueError:
+        return "it is neither a number nor a size such as 4G"
+    return f"the login's own limit is {most}, and systemd would silently take that" if exceeds else ""
 
 
 def amount(value: t.Union[str, int]) -> float:

@@ -357,7 +357,11 @@ class GenerationManager:
         left = set(store.unneeded(self.root, coming, doomed))
         if left != doomed and not self.check_mode:
             with self.holding_state():
-                store.save(self.root, self.name, states.with_doomed({**coming, states.DOOMED: []}, left))
+                self.refuse_without_lease()
+                # Read again: the wait for the root's lock was one without the lock of the state.
+                now = store.load(self.root, self.name)
+                left = set(store.unneeded(self.root, now, states.doomed(now)))
+                store.save(self.root, self.name, states.with_doomed({**now, states.DOOMED: []}, left))
 
     def remove_unneeded(self, coming: states.State, doomed: set[str], pruned: list[str]) -> None:
         """Remove what nobody needs, each path added to ``pruned``; nothing while another run may rely on what no generation names yet.

@@ -15,13 +15,13 @@ import os
 import typing as t
 
 from ..errors import WorkerError
-from ..instances import INSTANCE, WORKER
+from ..instances import INSTANCE, STATE_DIR, WORKER
 from ..supervisors import UNIT_DIRECTORY
 from . import supervisord_files, systemd_units
 from .model import Instance, gpus_of
 
-# (worker, instance) -> its GPUs
-Holders = dict[tuple[str, str], tuple[str, ...]]
+# (state directory, worker, instance) -> its GPUs; workers below other roots may have the same names.
+Holders = dict[tuple[str, str, str], tuple[str, ...]]
 
 
 def holders(root: str, unit_directories: t.Collection[str] = (UNIT_DIRECTORY,)) -> Holders:
@@ -34,20 +34,23 @@ def holders(root: str, unit_directories: t.Collection[str] = (UNIT_DIRECTORY,)) 
             variables = parse(_text(path))
             gpus = gpus_of(variables)
             if gpus and variables.get(WORKER) and variables.get(INSTANCE):
-                found[variables[WORKER], variables[INSTANCE]] = gpus
+                found[variables.get(STATE_DIR, ""), variables[WORKER], variables[INSTANCE]] = gpus
     return found
 
 
-def check(worker: str, instances: t.Sequence[Instance], held: Holders, going: t.Collection[str]) -> None:
+def check(home: str, instances: t.Sequence[Instance], held: Holders, going: t.Collection[str]) -> None:
     """Raise WorkerError ``gpu_taken`` for the first GPU that another instance has and keeps.
 
-    going: the instances of this worker that get what they have anew, or are removed.
+    home: the directory of the worker that the instances are of. going: those of its instances that get what they have anew, or are
+    removed. What an instance has been given already it keeps, for whoever shares it now has said so.
     """
-    taken = {gpu: holder for holder, gpus in held.items() if holder[0] != worker or holder[1] not in going for gpu in gpus}
+    ours = {key: gpus for key, gpus in held.items() if key[0].startswith(home + os.sep)}
+    kept = {instance: gpus for (_state, _worker, instance), gpus in ours.items()}
+    taken = {gpu: key for key, gpus in held.items() if key not in ours or key[2] not in going for gpu in gpus}
     for one in instances:
         for gpu in one.gpus:
-            if gpu in taken:
-                holder = "@".join(taken[gpu])
+            if gpu in taken and gpu not in kept.get(one.name, ()):
+                holder = "@".join(taken[gpu][1:])
                 raise WorkerError(
                     "gpu_taken",
                     f"The GPU {gpu} of instance {one.name!r} belongs to {holder} on this host.",

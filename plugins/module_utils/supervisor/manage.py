@@ -135,7 +135,7 @@ def _find_gpus(look: Look, sharing: bool) -> None:
     if not sharing:
         going = {*(one.name for one in look.instances), *look.request.unwanted}
         held = gpu_holders.holders(look.layout.root, (UNIT_DIRECTORY, user_manager.own_login().units))
-        gpu_holders.check(look.layout.name, look.instances, held, going)
+        gpu_holders.check(look.layout.home, look.instances, held, going)
 
 
 def _recorded_instances(look: Look) -> list[Instance]:

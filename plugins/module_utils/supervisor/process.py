@@ -79,9 +79,6 @@ def environ(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
         "TORCH_HOME": os.path.join(cache, "torch"),
         **dict(spec.activation),
     }
-    if instance.gpus:
-        ours["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        ours[GPUS] = ",".join(instance.gpus)
     return {**ours, **dict(spec.env), **dict(instance.env), **_identity(spec, instance, stamp)}
 
 
@@ -99,6 +96,8 @@ def _identity(spec: Spec, instance: Instance, stamp: Stamp) -> dict[str, str]:
         "EW_BIND": spec.bind or LOOPBACK,
         STATE_DIR: state,
         CACHE_DIR: cache,
+        # Another choice by env would be unknown to whoever asks for the GPU next.
+        **({"CUDA_DEVICE_ORDER": "PCI_BUS_ID", GPUS: ",".join(instance.gpus)} if instance.gpus else {}),
         **({NODES: ",".join(instance.nodes)} if instance.nodes else {}),
         **{port_tls.VARIABLES[name]: path for name, path in port_tls.paths(spec, instance).items()},
     }

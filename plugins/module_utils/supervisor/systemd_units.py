@@ -155,6 +155,8 @@ def _limits(spec: Spec) -> list[_Row]:
     limits = spec.limits
     return [
         ("MemoryMax", limits.memory),
+        # Beyond its memory an instance is killed, and does not go on at the pace of a disk. Control groups of version 1 know no such limit.
+        ("MemorySwapMax", None if limits.memory is None else "0"),
         ("CPUQuota", None if limits.cpu is None else f"{max(1, round(limits.cpu * 100))}%"),
         ("TasksMax", None if limits.tasks is None else str(limits.tasks)),
         ("LimitNOFILE", None if limits.files is None else str(limits.files)),

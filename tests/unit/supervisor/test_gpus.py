@@ -92,28 +92,49 @@ def test_every_deployed_instance_with_a_gpu_is_found(tmp_path: pathlib.Path) -> 
     programs.mkdir(parents=True)
     (programs / "7.json").write_text(supervisord_files.instance_text(spec, instance("7", PART), Stamp("e", 1)))
     (programs / "8.json").write_text("{")
-    assert gpu_holders.holders(layout.root, (str(units), str(tmp_path / "nowhere"))) == {("w", "0"): (A, B), ("v", "7"): (PART,)}
+    assert gpu_holders.holders(layout.root, (str(units), str(tmp_path / "nowhere"))) == {
+        ("/elsewhere/workers/w/data/0/state", "w", "0"): (A, B),
+        (f"{layout.home}/data/7/state", "v", "7"): (PART,),
+    }
+
+
+HOME = "/opt/r/workers/w"
+
+
+def state(instance: str, home: str = HOME) -> str:
+    return f"{home}/data/{instance}/state"
 
 
 @pytest.mark.parametrize(
     ("held", "going", "holder"),
     [
         ({}, (), None),
-        ({("v", "0"): (A,)}, (), "v@0"),
-        ({("v", "0"): (B,)}, (), None),
+        ({("/opt/r/workers/v/data/0/state", "v", "0"): (A,)}, (), "v@0"),
+        ({("/opt/r/workers/v/data/0/state", "v", "0"): (B,)}, (), None),
         # What this call moves or removes gives up what it has.
-        ({("w", "1"): (A,)}, ("0", "1"), None),
-        ({("w", "1"): (A,)}, ("0",), "w@1"),
+        ({(state("1"), "w", "1"): (A,)}, ("0", "1"), None),
+        ({(state("1"), "w", "1"): (A,)}, ("0",), "w@1"),
+        # Below another root, or of an account, the same names are somebody else's.
+        ({(state("0", "/home/alice/r/workers/w"), "w", "0"): (A,)}, ("0",), "w@0"),
+        # What it has already it keeps: whoever came later shares it.
+        ({(state("0"), "w", "0"): (A,), ("/opt/r/workers/v/data/0/state", "v", "0"): (A,)}, ("0",), None),
     ],
 )
 def test_a_gpu_that_another_instance_keeps_is_refused(held: gpu_holders.Holders, going: tuple[str, ...], holder: t.Optional[str]) -> None:
     if holder is None:
-        gpu_holders.check("w", [instance("0", A)], held, going)
+        gpu_holders.check(HOME, [instance("0", A)], held, going)
         return
     with pytest.raises(WorkerError) as refused:
-        gpu_holders.check("w", [instance("0", A)], held, going)
+        gpu_holders.check(HOME, [instance("0", A)], held, going)
     assert (refused.value.code, refused.value.details["holder"]) == ("gpu_taken", holder)
     assert "worker_gpu_sharing" in refused.value.remedy
+
+
+def test_a_variable_of_that_name_gives_no_other_gpu() -> None:
+    spec = Spec(Layout("/opt/w").worker("w"), 1, "/r", "/e/bin/python", env=(("CUDA_VISIBLE_DEVICES", "0"), ("CUDA_DEVICE_ORDER", "FASTEST_FIRST")))
+    found = process.environ(spec, instance("0", A), Stamp("e", 1))
+    assert (found["CUDA_VISIBLE_DEVICES"], found["CUDA_DEVICE_ORDER"]) == (A, "PCI_BUS_ID")
+    assert process.environ(spec, instance("0"), Stamp("e", 1))["CUDA_VISIBLE_DEVICES"] == "0"
 
 
 def test_one_gpu_for_two_instances_has_to_be_asked_for() -> None:

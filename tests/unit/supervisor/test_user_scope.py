@@ -202,6 +202,8 @@ def test_an_account_lingers_by_itself_or_says_what_root_is_to_run(monkeypatch: p
         ({"memlock": "8M"}, "", None),
         ({"memlock": "8.5M"}, "", "limits.memlock"),
         ({"memlock": "infinity"}, "", "limits.memlock"),
+        ({"memlock": "lots"}, "", "limits.memlock"),
+        ({"files": "many"}, "", "limits.files"),
         ({"memory": None, "files": None}, "", None),
     ],
 )
@@ -211,6 +213,12 @@ def test_a_limit_that_nothing_enforces_is_refused_by_name(limits: dict[str, t.An
         user_manager.refuse_limits(limits, powers)
     if refused:
         assert t.cast("t.Any", caught).value.details["option"] == refused
+
+
+def test_a_process_may_run_under_a_uid_that_no_account_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 2_000_000_001)
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert user_manager.own_login() == user_manager.Login(2_000_000_001, "2000000001", "/somewhere")
 
 
 def test_an_account_without_own_limits_is_held_to_none() -> None:
