@@ -148,7 +148,7 @@ elapsed:
   sample: 0.004
 code:
   description:
-    - Why it failed. V(no_venv), V(no_network), V(no_space), V(no_wheel), V(offline), V(hash_mismatch), V(unauthorized), V(tls_error),
+    - Why it failed. V(no_venv), V(no_network), V(disk_full), V(no_wheel), V(offline), V(hash_mismatch), V(unauthorized), V(tls_error),
       V(proxy_refused), V(verification_failed), V(foreign_directory), V(locked), V(timeout), V(invalid_option), V(install_failed) or V(os_error).
   returned: failure
   type: str

@@ -266,7 +266,7 @@ def test_a_disk_that_is_full(tmp_path: pathlib.Path, wheels: pathlib.Path) -> No
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(root), sys.executable, code, str(tmp_path / "args.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=module_driver.CHECKOUT, env={**os.environ, "PYTHONPATH": "."})
     result, left = json.loads(done.stdout)
-    failed(result, "no_space", root)
+    failed(result, "disk_full", root)
     assert left == [[]]
 
 

@@ -131,7 +131,7 @@ class Toolchain:
                 with contextlib.suppress(OSError):
                     remove_tree(plan.directory)
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise toolchain_pip.no_space(self._layout.root) from None
+                    raise toolchain_pip.disk_full(self._layout.root) from None
                 raise
         return True
 

@@ -69,7 +69,7 @@ def refuse_blanks(option: str, values: t.Iterable[t.Optional[str]]) -> None:
 _NO_SPACE = "Free space or inodes (df -h {root}; df -i {root}), then run the same command again."
 
 _FAILURES: tuple[tuple[str, str, str], ...] = (
-    (r"No space left on device|Errno 28\b|Disk quota exceeded", "no_space", _NO_SPACE),
+    (r"No space left on device|Errno 28\b|Disk quota exceeded", "disk_full", _NO_SPACE),
     (
         r"DO NOT MATCH THE HASHES|Hashes are required",
         "hash_mismatch",
@@ -131,6 +131,6 @@ def explain_failure(done: Completed, offline: bool, root: str) -> WorkerError:
     )
 
 
-def no_space(root: str) -> WorkerError:
+def disk_full(root: str) -> WorkerError:
     """The error for a file system that is full."""
-    return WorkerError("no_space", "The toolchain was not made: no space left on the file system.", _NO_SPACE.format(root=root))
+    return WorkerError("disk_full", "The toolchain was not made: no space left on the file system.", _NO_SPACE.format(root=root))

@@ -60,7 +60,7 @@ def test_environment(
 @pytest.mark.parametrize(
     ("words", "offline", "code"),
     [
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", False, "no_space"),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", False, "disk_full"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", False, "hash_mismatch"),
         (
             "WARNING: Retrying … SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))\nERROR: No matching distribution found",
