@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
@@ -93,7 +94,11 @@ def test_ctrl_c_leaves_the_command_to_end_in_its_own_way() -> None:
     child = "trap 'sleep 0.5; echo tidied up; exit 1' INT; echo ready; while :; do sleep 0.1; done"
     program = f"from tools.local.__main__ import run; run(['sh', '-c', {child!r}])"
     command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    # Where these tests are a shell's background job the signal is ignored, and children inherit that.
+    takes_signal = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=takes_signal
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         os.killpg(process.pid, signal.SIGINT)
