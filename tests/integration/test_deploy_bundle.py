@@ -15,6 +15,8 @@ import typing as t
 import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.bundle import archive
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.content import this_platform
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import glibc_here
 from tests.figures import tell
 from tests.integration.deploy_driver import Place, Run, Worker
 from tests.integration.local_packages import python_version
@@ -42,8 +44,8 @@ class Bundled(t.NamedTuple):
         """Run the bundle playbook, with a relative name, as it is written by hand."""
         given = {
             "worker_bundle": os.path.relpath(self.path, CHECKOUT),
-            "worker_bundle_platform": "linux-64",
-            "worker_bundle_glibc": "2.36",
+            "worker_bundle_platform": this_platform(),
+            "worker_bundle_glibc": ".".join(glibc_here().split(".")[:2]),
             "worker_bundle_host_pythons": [python_version()],
         }
         return self.worker.run("bundle", **{**given, **variables})

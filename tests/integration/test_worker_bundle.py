@@ -13,6 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.bundle import archive
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import glibc_here
 from tests.figures import tell
 from tests.integration.local_packages import local_channel, python_version, write_source_archive, write_wheel
 from tests.integration.lock_files import explicit, packages
@@ -31,7 +32,7 @@ class Case(t.NamedTuple):
         given = {
             "dest": str(self.directory / "bundle.tar"),
             "root": str(self.directory / "controller"),
-            "glibc": "2.36",
+            "glibc": ".".join(glibc_here().split(".")[:2]),
             "host_pythons": ["3.9", "3.13"],
             "toolchain_requirements": (self.directory / "toolchain.txt").read_text(),
             "python_version": python_version(),

@@ -25,6 +25,8 @@ PLACES = ("/opt", "/tmp", "/var", "/etc", "/run", "/root", "/home", "/dev/shm", 
 # Where people have put them themselves, and what a secret of a worker is kept in.
 OWN = ["600 /etc/pip.conf", "600 /root/.netrc"]
 WORKERS_SECRET = "worker-4717-lock"
+# None of these belongs into anything that a run prints, writes or starts.
+OTHERS = {WORKERS_SECRET: "worker", "walls-sudo@1": "sudo"}
 
 
 # Type, mode, owner and name of all that a second run might touch.
@@ -84,7 +86,7 @@ def test_unknown_authority_and_refusing_proxy_are_named(deploy: Deploy, fleet: F
 def test_first_deploy_comes_through_the_proxy_with_every_login(deploy: Deploy, fleet: Fleet, company: Company, expect: Expect) -> None:
     check = deploy("--check", "--diff", "-vvv")
     company.proxy.passed.clear()
-    with watched_arguments({**company.forms, WORKERS_SECRET: "worker"}) as seen:
+    with watched_arguments({**company.forms, **OTHERS}) as seen:
         run = deploy("--diff", "-vvv", keep="first")
     tell(f"first deploy through walls and proxy: {run.seconds:.0f} s, {len(company.proxy.passed)} connections through the proxy")
     expect("first deploy: successful", True, run.report["success"])
@@ -94,8 +96,8 @@ def test_first_deploy_comes_through_the_proxy_with_every_login(deploy: Deploy, f
     wheels = {name: any(".whl" in path or ".tar.gz" in path for path in company.asked[name]) for name in ("index", "mirror", "direct")}
     expect("packages came from the indexes of options, pip.conf and netrc", {"index": True, "mirror": True, "direct": True}, wheels)
     expect("a package came from the channel with a token", True, any("ew-more" in path for path in company.asked["token"]))
-    expect("secrets in what was printed", [], told(check.output + run.output, {**company.forms, WORKERS_SECRET: "worker"}))
-    expect("secrets in reports", [], told(json.dumps([check.report, run.report]), company.forms))
+    expect("secrets in what was printed", [], told(check.output + run.output, {**company.forms, **OTHERS}))
+    expect("secrets in reports", [], told(json.dumps([check.report, run.report]), {**company.forms, **OTHERS}))
 
 
 def test_no_file_of_the_host_has_a_login(fleet: Fleet, company: Company, expect: Expect) -> None:
@@ -103,7 +105,7 @@ def test_no_file_of_the_host_has_a_login(fleet: Fleet, company: Company, expect:
     kept = holders(fleet, HOST, {WORKERS_SECRET: "worker"}, *PLACES)
     expect("files with the worker's secret are closed", {"600"}, {line.split()[0] for line in kept})
     described = fleet.on(HOST, "systemctl show ew-worker@0; systemctl cat ew-worker@0")
-    expect("secrets in the unit", [], told(described, {**company.forms, WORKERS_SECRET: "worker"}))
+    expect("secrets in the unit", [], told(described, {**company.forms, **OTHERS}))
 
 
 def test_what_the_worker_needs_is_open_to_it_whatever_the_umask(fleet: Fleet, expect: Expect) -> None:
