@@ -57,7 +57,7 @@ def write_text(path: str, text: str, mode: int = 0o644, owner: t.Optional[tuple[
     owner is (uid, gid). Raises OSError.
     """
     directory, name = os.path.split(path)
-    _remove_abandoned(directory, name)
+    remove_abandoned(path)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.{os.getpid()}.", dir=directory)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
@@ -76,8 +76,9 @@ def write_text(path: str, text: str, mode: int = 0o644, owner: t.Optional[tuple[
     flush_directory(directory)
 
 
-def _remove_abandoned(directory: str, name: str) -> None:
+def remove_abandoned(path: str) -> None:
     """Remove what writers of the file left that were killed before they could rename it; their pid is in its name."""
+    directory, name = os.path.split(path)
     pattern = re.compile(rf"\.{re.escape(name)}\.([0-9]+)\.[^.]+")
     for match in filter(None, map(pattern.fullmatch, os.listdir(directory))):
         if not is_alive(int(match[1])):

@@ -12,20 +12,28 @@ import typing as t
 
 
 def writable_by_others(path: str) -> t.Optional[str]:
-    """The file, or the directory above it, that another account than root can change or exchange; links are followed, and looked at too."""
-    ways = dict.fromkeys(each for end in (path, os.path.realpath(path)) for each in _way(end))
-    for each in ways:
+    """What another account than root can change or exchange: the file, a link on the way to it, or a directory that any of these is in."""
+    for each in _ways(path):
         status = os.stat(each)
         others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0)
         # In such a directory (/tmp) nobody exchanges what is another's.
         sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-        if status.st_uid != 0 or (others and not sticky):
+        if status.st_uid != 0 or os.lstat(each).st_uid != 0 or (others and not sticky):
             return each
     return None
 
 
-def _way(path: str) -> list[str]:
-    way = [os.path.normpath(path)]
-    while os.path.dirname(way[-1]) != way[-1]:
-        way.append(os.path.dirname(way[-1]))
-    return way
+def _ways(path: str) -> list[str]:
+    """Whatever decides where the path leads, every link of a chain too."""
+    found: dict[str, None] = {}
+    waiting = [os.path.normpath(path)]
+    while waiting:
+        each = waiting.pop()
+        if each in found:
+            continue
+        found[each] = None
+        parent = os.path.dirname(each)
+        waiting.append(parent)
+        if os.path.islink(each):
+            waiting.append(os.path.normpath(os.path.join(os.path.realpath(parent), os.readlink(each))))
+    return list(found)

@@ -12,7 +12,7 @@ import pwd
 import re
 import typing as t
 
-from ..files import flush_directory, read_text, write_text
+from ..files import flush_directory, read_text, remove_abandoned, write_text
 from .model import File, Found, FoundShared, Instance, LogLine, OnDisk, Spec, Stamp
 
 
@@ -159,6 +159,8 @@ def remove_files(paths: t.Iterable[str], empty_directories: bool = False) -> Non
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
             flush_directory(directory)
+        with contextlib.suppress(FileNotFoundError):
+            remove_abandoned(path)
         if empty_directories:
             with contextlib.suppress(OSError):
                 os.rmdir(directory)

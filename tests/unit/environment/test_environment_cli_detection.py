@@ -110,6 +110,18 @@ def test_root_runs_nothing_that_others_can_change(tmp_path: pathlib.Path, what: 
     assert cli_detection.check_place("auto", "conda", {"PATH": str(named.parent)}, str(tmp_path), 0) is None
 
 
+def test_a_link_in_the_middle_of_a_chain_is_looked_at(tmp_path: pathlib.Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "conda").symlink_to(program(tmp_path / "opt" / "conda"))
+    (tmp_path / "conda").symlink_to(theirs / "conda")
+    assert cli_detection.problem_of(str(tmp_path / "conda"), 0) == ""
+    os.chown(theirs, USER, USER)
+    assert str(theirs) in cli_detection.problem_of(str(tmp_path / "conda"), 0)
+
+
 @pytest.mark.parametrize(
     ("answer", "path", "expected"),
     [
