@@ -402,7 +402,7 @@ def test_tls(pki: Certificates) -> None:
         one(server.address, "tls_error/tls_unknown_authority", tls=True)
         one(server.address, "tls_error/tls_unknown_authority", tls_ca_file=str(pki.other.certificate))
         one(server.address, "tls_error/tls_wrong_name", tls_server_name="else.example.com", **trusted)
-        assert one(server.address, "tls_error/tls_wanted")["remedy"] == "Set tls: true."
+        assert one(server.address, "tls_error/tls_wanted")["remedy"] == "Set tls: true (worker_health_tls)."
         os.kill(server.pid, signal.SIGSTOP)
         assert one(server.address, "frozen/silent", **trusted, **SILENT)["phase"] == "tls"
 

@@ -35,7 +35,7 @@ def test_uninstall_with_purge_leaves_what_the_list_says_and_nothing_else(fleet: 
         expect(
             f"uninstalled: units and processes on {host}",
             "",
-            fleet.on(host, "systemctl list-units --all --plain --no-legend 'ew-*'; pgrep -af worker.main", check=False),
+            fleet.on(host, "systemctl list-units --all --plain --no-legend 'ew-*'; pgrep -af 'worker[.]main'", check=False),
         )
 
 

@@ -21,5 +21,5 @@ def test_uninstall_leaves_nothing_of_either_version(fleet: Fleet, expect: Expect
     after = fleet.listing("/")
     for host in fleet.hosts:
         expect(f"uninstalled: paths that differ on {host} and are not in the list", [], unexpected(fleet.kept["clean"][host], after[host], LEFT_BEHIND))
-        left = fleet.on(host, "systemctl list-units --all --plain --no-legend 'ew-*'; pgrep -af worker.main", check=False)
+        left = fleet.on(host, "systemctl list-units --all --plain --no-legend 'ew-*'; pgrep -af 'worker[.]main'", check=False)
         expect(f"uninstalled: units and processes on {host}", "", left)

@@ -122,5 +122,5 @@ def test_uninstall_leaves_the_hosts_as_they_were(fleet: Fleet, expect: Expect) -
     after = fleet.listing("/")
     for host in fleet.hosts:
         expect(f"paths that differ on {host} and are not in the list", [], unexpected(fleet.kept["clean"][host], after[host], LEFT_BEHIND))
-        left = as_alice(fleet, host, "systemctl --user list-units --all --plain --no-legend 'ew-*'; pgrep -af worker.main", check=False)
+        left = as_alice(fleet, host, "systemctl --user list-units --all --plain --no-legend 'ew-*'; pgrep -af 'worker[.]main'", check=False)
         expect(f"units and processes left on {host}", "", left)
