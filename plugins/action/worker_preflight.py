@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
         findings += preflight.tls_findings(settings or {}, given.pop("health_tls", None) or {}, str((health or {}).get("protocol", "")))
         findings += preflight.asker_findings(str(given.pop("asker", "")), str((health or {}).get("protocol", "")))
         findings += preflight.hook_findings(given.pop("hooks", None) or {}, self._find_hook, self._load_hook)
-        wanted: dict[str, t.Any] = {"deploys": source is not None}
+        wanted: dict[str, t.Any] = {"deploys": source is not None, **preflight.wanted_gpus(settings or {})}
         locks = False
         bundle = str(given.pop("bundle", "") or "")
         if bundle:

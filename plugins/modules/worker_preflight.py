@@ -231,6 +231,14 @@ options:
       bundle:
         description: What O(bundle) is for, and how big it is.
         type: dict
+      gpus:
+        description: UUIDs of the GPUs by instance. The host must have them, and no other instance may.
+        type: dict
+        default: {}
+      gpu_sharing:
+        description: Whether another instance may have them as well.
+        type: bool
+        default: false
 seealso:
   - module: ew_ai.worker.worker_generation
 """
@@ -332,8 +340,10 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit impor
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Finding, Host, Wanted
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import gpu_holders, gpus
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.systemd import Systemd
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.systemd_scope import SYSTEM, Scope, of_login
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisors import UNIT_DIRECTORY
 
 EMPTY: dict[str, t.Any] = {"facts": {}, "failures": [], "lease": None}
 LEASE: dict[str, t.Any] = {
@@ -356,6 +366,8 @@ WANTED: dict[str, t.Any] = {
     "bind_to_unit": {"type": "str"},
     "limits": {"type": "dict"},
     "bundle": {"type": "dict"},
+    "gpus": {"type": "dict", "default": {}},
+    "gpu_sharing": {"type": "bool", "default": False},
 }
 
 
@@ -442,6 +454,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
         findings += preflight.check_root(wanted, host.uid) + (foreign_units(wanted, host, options["instances"]) if not user_findings else [])
         if options["wanted"]["bundle"]:
             findings += check_bundle(wanted, host, options["wanted"]["bundle"])
+        findings += gpu_findings(wanted, options["wanted"])
     if wanted.deploys:
         findings += backend_findings(options["wanted"])
     active = states.active(store.load(wanted.root, wanted.name)) if not unnamed else None
@@ -461,6 +474,15 @@ def check_login(options: t.Mapping[str, t.Any], wanted: Wanted, host: Host) -> l
         return []
     starts = (options["lease"] or {}).get("verb") not in ("stop", "uninstall")
     return user_scope.check(user_manager.own_login(), options["linger"], options["wanted"]["limits"] or {}, starts)
+
+
+def gpu_findings(wanted: Wanted, given: t.Mapping[str, t.Any]) -> list[Finding]:
+    """GPUs that are not here, or another instance's."""
+    if not given["gpus"]:
+        return []
+    held = {} if given["gpu_sharing"] else gpu_holders.holders(wanted.root, (UNIT_DIRECTORY, user_manager.own_login().units))
+    refused = gpu_holders.refusals(Layout(wanted.root).worker(wanted.name).home, given["gpus"], gpus.found(), gpus.has_amd(), held)
+    return [Finding(each.code, each.message.replace("Option 'instances.gpus'", "worker_instances.gpus"), each.remedy) for each in refused]
 
 
 def facts_of(wanted: Wanted, host: Host, active: t.Optional[states.Record]) -> dict[str, t.Any]:

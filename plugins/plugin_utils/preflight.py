@@ -82,6 +82,15 @@ def _judge_arguments(params: Options) -> None:
     argv(supervisor.spec(params, Layout(_PLACE["root"]).worker(_PLACE["name"])), Instance("0", 0, (50051,)))
 
 
+def wanted_gpus(settings: Options) -> Params:
+    """What the host is asked about GPUs; nothing where the controller refuses the instances itself."""
+    params, findings = _validated(EW_WORKER_SPEC, {**settings, **_PLACE}, "the instances")
+    if findings or _refusals(_judge_instances, params):
+        return {}
+    listed = {str(each["name"]): each["gpus"] for each in params["instances"] or () if each.get("gpus")}
+    return {"gpus": listed, "gpu_sharing": params["gpu_sharing"]}
+
+
 def secrets_findings(secrets: Options) -> list[Finding]:
     """What ew_worker would refuse of the secrets; no value is told."""
     return [

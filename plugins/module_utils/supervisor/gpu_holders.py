@@ -17,7 +17,7 @@ import typing as t
 from ..errors import WorkerError
 from ..instances import INSTANCE, STATE_DIR, WORKER
 from ..supervisors import UNIT_DIRECTORY
-from . import supervisord_files, systemd_units
+from . import gpus, supervisord_files, systemd_units
 from .model import Instance, gpus_of
 
 # (state directory, worker, instance) -> its GPUs; workers below other roots may have the same names.
@@ -32,9 +32,9 @@ def holders(root: str, unit_directories: t.Collection[str] = (UNIT_DIRECTORY,)) 
     for paths, parse in ((units, _of_drop_in), (programs, supervisord_files.parse_instance)):
         for path in sorted(paths):
             variables = parse(_text(path))
-            gpus = gpus_of(variables)
-            if gpus and variables.get(WORKER) and variables.get(INSTANCE):
-                found[variables.get(STATE_DIR, ""), variables[WORKER], variables[INSTANCE]] = gpus
+            given = gpus_of(variables)
+            if given and variables.get(WORKER) and variables.get(INSTANCE):
+                found[variables.get(STATE_DIR, ""), variables[WORKER], variables[INSTANCE]] = given
     return found
 
 
@@ -44,9 +44,9 @@ def check(home: str, instances: t.Sequence[Instance], held: Holders, going: t.Co
     home: the directory of the worker that the instances are of. going: those of its instances that get what they have anew, or are
     removed. What an instance has been given already it keeps, for whoever shares it now has said so.
     """
-    ours = {key: gpus for key, gpus in held.items() if key[0].startswith(home + os.sep)}
-    kept = {instance: gpus for (_state, _worker, instance), gpus in ours.items()}
-    taken = {gpu: key for key, gpus in held.items() if key not in ours or key[2] not in going for gpu in gpus}
+    ours = {key: given for key, given in held.items() if key[0].startswith(home + os.sep)}
+    kept = {instance: given for (_state, _worker, instance), given in ours.items()}
+    taken = {gpu: key for key, given in held.items() if key not in ours or key[2] not in going for gpu in given}
     for one in instances:
         for gpu in one.gpus:
             if gpu in taken and gpu not in kept.get(one.name, ()):
@@ -59,6 +59,23 @@ def check(home: str, instances: t.Sequence[Instance], held: Holders, going: t.Co
                     gpu=gpu,
                     holder=holder,
                 )
+
+
+def refusals(home: str, wanted: t.Mapping[str, t.Sequence[str]], known: t.Optional[gpus.Known], amd: bool, held: Holders) -> list[WorkerError]:
+    """What keeps a deploy's instances from their GPUs, ``gpu_unknown`` or ``gpu_taken``: the first obstacle of each instance.
+
+    home: the directory of the worker. wanted: UUIDs by instance. known, amd: see ``gpus.resolved``. held: nobody where they may be shared.
+    """
+    # A deploy leaves none of the worker's own instances with what it has now.
+    going = [instance for _state, _worker, instance in held]
+    found = []
+    for one in (Instance(name, 0, (), gpus=tuple(listed)) for name, listed in wanted.items() if listed):
+        try:
+            gpus.resolved([one], known, amd)
+            check(home, [one], held, going)
+        except WorkerError as error:
+            found.append(error)
+    return found
 
 
 def _text(path: str) -> str:

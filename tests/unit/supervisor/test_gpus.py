@@ -178,3 +178,24 @@ def test_nodes_are_told_to_the_process_and_change_no_digest() -> None:
     assert process.digest(spec, one, "systemd", b"salt") == process.digest(spec, other, "systemd", b"salt")
     assert process.environ(spec, other, Stamp("e", 1))["EW_GPU_NODES"] == "/dev/nvidiactl,/dev/nvidia3"
     assert "EW_GPU_NODES" not in process.environ(spec, one, Stamp("e", 1))
+
+
+OWN, OTHER = (state("0"), "w", "0"), ("/opt/r/workers/v/data/0/state", "v", "0")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "codes"),
+    [
+        ({}, {}, []),
+        ({"0": [A], "1": []}, {}, []),
+        ({"0": [A], "1": ["GPU-x"], "2": ["GPU-y"]}, {}, ["gpu_unknown", "gpu_unknown"]),
+        ({"0": [A], "1": [B]}, {OTHER: (B,)}, ["gpu_taken"]),
+        # What the worker's own instances have is given anew by the deploy.
+        ({"0": [B], "1": [A]}, {OWN: (A,)}, []),
+        ({"0": [A]}, {OWN: (A,), OTHER: (A,)}, []),
+    ],
+)
+def test_a_deploy_is_refused_before_anything_is_built(wanted: dict[str, list[str]], held: gpu_holders.Holders, codes: list[str]) -> None:
+    found = gpu_holders.refusals(HOME, wanted, KNOWN, False, held)
+    assert [each.code for each in found] == codes
+    assert all("nvidia-smi -L" in each.remedy for each in found)
