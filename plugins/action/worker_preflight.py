@@ -47,8 +47,10 @@ class ActionModule(ActionBase):
         findings += preflight.secrets_findings(given.pop("secrets", None) or {})
         findings += preflight.environment_findings(environment) if environment is not None else []
         findings += preflight.health_findings(health) if health is not None else []
-        findings += preflight.tls_findings(settings or {}, given.pop("health_tls", None) or {}, str((health or {}).get("protocol", "")))
-        findings += preflight.asker_findings(str(given.pop("asker", "")), str((health or {}).get("protocol", "")))
+        health_tls, protocol, asker = given.pop("health_tls", None) or {}, str((health or {}).get("protocol", "")), str(given.pop("asker", ""))
+        findings += preflight.tls_findings(settings or {}, health_tls, protocol)
+        findings += preflight.remote_tls_findings(asker, given.pop("health_tls_remote", None) or {}, health_tls)
+        findings += preflight.asker_findings(asker, protocol)
         findings += preflight.hook_findings(given.pop("hooks", None) or {}, self._find_hook, self._load_hook)
         wanted: dict[str, t.Any] = {"deploys": source is not None, **preflight.wanted_gpus(settings or {})}
         locks = False

@@ -74,6 +74,9 @@ options:
   health_tls:
     description: How the health will be asked over TLS, looked at on the controller together with O(settings).
     type: dict
+  health_tls_remote:
+    description: How it will be asked over the network. Files that O(asker=controller) needs are looked for on the controller.
+    type: dict
   secrets:
     description: The secret variables of the instances. They are looked at on the controller and not sent.
     type: dict
@@ -577,6 +580,7 @@ def main() -> None:
             "environment_settings": {"type": "dict"},
             "health_settings": {"type": "dict"},
             "health_tls": {"type": "dict"},
+            "health_tls_remote": {"type": "dict"},
             "secrets": {"type": "dict", "no_log": True},
             "hooks": {"type": "dict"},
             "asker": {"type": "str", "default": ""},

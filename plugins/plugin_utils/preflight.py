@@ -162,6 +162,21 @@ def tls_findings(settings: Options, health_tls: Options, protocol: str) -> list[
     return findings
 
 
+def remote_tls_findings(asker: str, remote: Options, health_tls: Options) -> list[Finding]:
+    """Files that the controller needs to ask over TLS, and cannot read. remote: worker_health_tls_remote, else what the hosts themselves use counts."""
+    if asker != "controller":
+        return []
+    name, files = ("worker_health_tls_remote", remote) if remote else ("worker_health_tls", health_tls)
+    findings = []
+    for key in ("ca", "cert", "key"):
+        path = str(files.get(key) or "")
+        if path and not (os.path.isfile(os.path.expanduser(path)) and os.access(os.path.expanduser(path), os.R_OK)):
+            text = f"{name}.{key} names {path}, which cannot be read on the controller, and the controller asks for the health over the network."
+            remedy = f"Put it there (ls -l {path}), name the controller's own files in worker_health_tls_remote, or set worker_health_from: none."
+            findings.append(_of("missing_file", text, remedy))
+    return findings
+
+
 def asker_findings(asker: str, protocol: str) -> list[Finding]:
     """Whether who asks over the network can. asker: ``controller``, or anything else of which nothing is known here."""
     if asker != "controller" or protocol == "tcp" or importlib.util.find_spec("grpc") is not None:

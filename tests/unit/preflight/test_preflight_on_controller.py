@@ -290,3 +290,26 @@ def test_a_secured_port_must_be_asked_over_tls(settings: dict[str, t.Any], healt
     found = preflight.tls_findings(settings, health_tls, protocol)
     assert len(found) == len(words)
     assert all(word in each["msg"] for word, each in zip(words, found))
+
+
+@pytest.mark.parametrize(
+    ("asker", "remote", "own", "variables"),
+    [
+        ("controller", {}, {}, []),
+        ("controller", {}, {"ca": "@/there", "server_name": "nowhere"}, []),
+        ("controller", {}, {"ca": "@/absent", "cert": "@", "key": "@/there"}, ["worker_health_tls.ca", "worker_health_tls.cert"]),
+        # The hosts' own files need not be on the controller then.
+        ("controller", {"ca": "@/there"}, {"ca": "@/absent"}, []),
+        ("controller", {"key": "@/absent"}, {}, ["worker_health_tls_remote.key"]),
+        ("gateway1", {"ca": "@/absent"}, {}, []),
+        ("", {"ca": "@/absent"}, {}, []),
+    ],
+)
+def test_files_to_ask_with_must_be_on_the_controller_that_asks(
+    asker: str, remote: dict[str, str], own: dict[str, str], variables: list[str], tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "there").touch()
+    placed = [{key: value.replace("@", str(tmp_path)) for key, value in each.items()} for each in (remote, own)]
+    found = preflight.remote_tls_findings(asker, *placed)
+    assert [each["msg"].split(" names ")[0] for each in found] == variables
+    assert all(each["check"] == "missing_file" and str(tmp_path) in each["msg"] and "worker_health_from: none" in each["remedy"] for each in found)
