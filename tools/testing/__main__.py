@@ -14,6 +14,7 @@ from tools.checkout import CACHE, CHECKOUT
 
 PLACES = {
     "all": (),  # pytest's testpaths
+    "coverage": (),
     "quality": ("tests/quality",),
     "unit": ("tests/unit",),
     "integration": ("tests/integration",),
@@ -27,9 +28,12 @@ def pytest_arguments(kind: str, processors: int, extra: list[str]) -> list[str]:
     arguments = [*PLACES[kind], f"--timeout={TIMEOUT}", "--durations=15", "--durations-min=2"]
     if kind != "molecule":
         # More than processors where the hosts' scenarios and the deploys run too: half of their time they wait
-        arguments += [f"--numprocesses={max(2, processors) + 2 * (kind == 'all')}", "--dist=loadgroup", "--no-loadscope-reorder"]
-    if kind == "all":
-        arguments += ["--cov", "--cov-branch", "--cov-report=term", f"--junit-xml={CACHE / 'tests.xml'}"]
+        arguments += [f"--numprocesses={max(2, processors) + 2 * (not PLACES[kind])}", "--dist=loadgroup", "--no-loadscope-reorder"]
+    if not PLACES[kind]:
+        arguments += [f"--junit-xml={CACHE / 'tests.xml'}"]
+    if kind == "coverage":
+        # Apart: it doubles the work of every module that a test starts.
+        arguments += ["--cov", "--cov-branch", "--cov-report=term"]
     return [*arguments, *extra]
 
 
