@@ -175,6 +175,7 @@ remedy:
 import contextlib
 import datetime
 import os
+import shlex
 import time
 import typing as t
 
@@ -431,9 +432,18 @@ class GenerationManager:
                 doomed = states.doomed(found).union(*(paths_of(each) for each in found["generations"]))
                 self.forget(found, forgotten)
             self.warn_of_trouble("What is not needed any more was not removed", lambda: self.remove_unneeded(forgotten, doomed, pruned))
+            self.warn_of_trouble("What stays is not known", lambda: self.warn_of_what_stays(forgotten, doomed))
             self.remove_home()
             pruned += self.remove_shared()
             return {"pruned": pruned, "previous": states.active(found), "last": self.is_last()}
+
+    def warn_of_what_stays(self, forgotten: states.State, doomed: set[str]) -> None:
+        """Nobody will remember what only this worker named, and what a run of another one kept from being removed."""
+        others, left = self.others_at_work(), store.unneeded(self.root, forgotten, doomed)
+        if others and left and not self.check_mode:
+            self.warn(
+                f"A run for {others[0]} is at work below {self.root}: these stay. When it has ended, remove them: rm -r {' '.join(map(shlex.quote, left))}"
+            )
 
     def forget(self, found: states.State, forgotten: states.State) -> None:
         if found["generations"]:

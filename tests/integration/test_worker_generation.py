@@ -520,6 +520,15 @@ def test_rollback_to_what_failed_must_be_insisted_on(tmp_path: pathlib.Path, for
     assert info(tmp_path, rollback_to="7")["code"] == "unknown_generation"
 
 
+def test_what_another_run_keeps_from_being_removed_is_named(tmp_path: pathlib.Path) -> None:
+    deploy(tmp_path, "r1")
+    take_lease(tmp_path, "theirs", "other")
+    found = call(tmp_path, state="absent", purge=True)
+    assert found["pruned"] == []
+    left = f"{tmp_path}/envs/e-r1-1 {tmp_path}/releases/r1"
+    assert f"A run for other is at work below {tmp_path}: these stay. When it has ended, remove them: rm -r {left}" in str(found["warnings"])
+
+
 @pytest.mark.parametrize("name", ["", "..", "../../victim", "../other", "Worker", "-x"])
 @pytest.mark.parametrize("module", ["worker_generation", "worker_generation_info", "worker_preflight"])
 def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_done(tmp_path: pathlib.Path, module: str, name: str) -> None:
