@@ -31,15 +31,16 @@ def chosen(wanted: str, installed: t.Sequence[str], usable: bool, scope: str = "
     return installed[0] if installed else SYSTEMD if usable else SUPERVISORD
 
 
-def refuse_other(name: str, wanted: str, installed: t.Sequence[str]) -> None:
+def refuse_other(name: str, wanted: str, installed: t.Sequence[str], scope: str = "system") -> None:
     """Raise WorkerError ``other_supervisor`` where another one than the worker has is asked for: both would fight for its ports."""
     if wanted == "auto" or not installed or wanted in installed:
         return
     has = installed[0]
+    there = " -e worker_scope=user" if has == SYSTEMD and scope == "user" else ""
     raise WorkerError(
         "other_supervisor",
         f"The worker {name!r} is under {has} on this host, and {wanted} is asked for.",
-        f"Keep {has} (worker_supervisor), or uninstall it first, which leaves its data: ansible-playbook ew_ai.worker.uninstall -e worker_supervisor={has}",
+        f"Keep {has} (worker_supervisor), or uninstall it first, which leaves its data: ansible-playbook ew_ai.worker.uninstall -e worker_supervisor={has}{there}",
         installed=has,
     )
 

@@ -126,7 +126,7 @@ def check_supervisor(wanted: Wanted, host: Host) -> list[Finding]:
     try:
         layout = Layout(wanted.root).worker(wanted.name)
         supervisors.refuse_other_scope(layout, wanted.scope, host.uid, user_manager.own_login().units)
-        supervisors.refuse_other(wanted.name, kind if wanted.scope == "user" else wanted.supervisor, _installed(wanted))
+        supervisors.refuse_other(wanted.name, kind if wanted.scope == "user" else wanted.supervisor, _installed(wanted), wanted.scope)
     except WorkerError as error:
         findings.append(Finding(error.code, error.message, error.remedy))
     if wanted.scope == "system" and kind == "systemd" and host.uid != 0:

@@ -30,7 +30,7 @@ def choose(params: options.Params, layout: WorkerLayout) -> Supervisor:
     wanted = supervisors.chosen(params["supervisor"], (), False, scope) if scope == "user" else params["supervisor"]
     installed = supervisors.installed(layout, login.units if scope == "user" else supervisors.UNIT_DIRECTORY)
     supervisors.refuse_other_scope(layout, scope, login.uid, login.units)
-    supervisors.refuse_other(layout.name, wanted, installed)
+    supervisors.refuse_other(layout.name, wanted, installed, scope)
     kind = supervisors.chosen(wanted, installed, booted and login.uid == 0)
     if kind == supervisors.SUPERVISORD:
         options.refuse_under_supervisord(params)

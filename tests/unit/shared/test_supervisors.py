@@ -79,3 +79,10 @@ def test_what_a_worker_has_already_is_read_from_its_files(tmp_path: pathlib.Path
         pathlib.Path(layout.supervisord, "supervisord.conf").touch()
     assert found() == [(D, U), (D,), ()]
     assert other_name.name == "v"
+
+
+@pytest.mark.parametrize(("scope", "wanted", "there"), [("system", U, False), ("user", U, False), ("user", D, True), ("system", D, False)])
+def test_the_remedy_uninstalls_where_the_units_are(scope: str, wanted: str, there: bool) -> None:
+    with pytest.raises(WorkerError) as refused:
+        supervisors.refuse_other("w", wanted, (D if wanted == U else U,), scope)
+    assert ("-e worker_scope=user" in refused.value.remedy) is there
