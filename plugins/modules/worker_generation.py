@@ -175,7 +175,6 @@ remedy:
 import contextlib
 import datetime
 import os
-import shlex
 import time
 import typing as t
 
@@ -438,11 +437,13 @@ class GenerationManager:
             return {"pruned": pruned, "previous": states.active(found), "last": self.is_last()}
 
     def warn_of_what_stays(self, forgotten: states.State, doomed: set[str]) -> None:
-        """Nobody will remember what only this worker named, and what a run of another one kept from being removed."""
+        """Nobody will remember what only this worker named, where a run of another one kept it from being removed."""
         others, left = self.others_at_work(), store.unneeded(self.root, forgotten, doomed)
         if others and left and not self.check_mode:
+            paths = ", ".join(os.path.relpath(each, self.root) for each in left)
             self.warn(
-                f"A run for {others[0]} is at work below {self.root}: these stay. When it has ended, remove them: rm -r {' '.join(map(shlex.quote, left))}"
+                f"A run for {others[0]} is at work below {self.root} and may be about to use what this worker leaves: {paths} stay. "
+                "Where nothing comes to use them they go with a deploy after a day, or with the last worker there."
             )
 
     def forget(self, found: states.State, forgotten: states.State) -> None:

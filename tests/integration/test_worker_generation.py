@@ -525,8 +525,9 @@ def test_what_another_run_keeps_from_being_removed_is_named(tmp_path: pathlib.Pa
     take_lease(tmp_path, "theirs", "other")
     found = call(tmp_path, state="absent", purge=True)
     assert found["pruned"] == []
-    left = f"{tmp_path}/envs/e-r1-1 {tmp_path}/releases/r1"
-    assert f"A run for other is at work below {tmp_path}: these stay. When it has ended, remove them: rm -r {left}" in str(found["warnings"])
+    assert "A run for other is at work" in str(found["warnings"])
+    assert "envs/e-r1-1, releases/r1 stay" in str(found["warnings"])
+    assert (tmp_path / "releases" / "r1").is_dir()
 
 
 @pytest.mark.parametrize("name", ["", "..", "../../victim", "../other", "Worker", "-x"])

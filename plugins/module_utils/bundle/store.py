@@ -18,11 +18,10 @@ from ..errors import WorkerError
 from ..files import flush_directory, locked, remove_tree
 from ..layout import Layout
 from .archive import examine
+from .leftovers import REMOVED, STAGING, leftovers, size_of
 from .manifest import damaged
 
 LOCK_TIMEOUT = 600.0
-# What has one of these names is not, or no longer, whole.
-STAGING, REMOVED = ".staging-", ".removed-"
 # A deploy needs the bundle that it was given, and nothing that was built needs any: one more than there are workers is for whoever goes back and forth.
 SPARE = 1
 
@@ -44,10 +43,14 @@ class Bundles:
 
     def require(self, bundle: str, size: int) -> bool:
         """Whether the bundle must be sent; then its creation is recorded. Raises WorkerError ``disk_full`` before anything is sent."""
-        if self.exists(bundle):
-            self._used(bundle)
+        if self.exists(bundle) and self._used(bundle):
             return False
-        _require_space(self.layout.bundles, size)
+        if leftovers(self.layout.bundles) and not self.check_mode:
+            # Whoever holds the lock is at work there, and will remove them.
+            with contextlib.suppress(WorkerError), self._locked(0):
+                self._sweep()
+        freed = sum(map(size_of, leftovers(self.layout.bundles))) if self.check_mode else 0
+        _require_space(self.layout.bundles, size - freed)
         self._record(bundle)
         for name in self._old(bundle):
             self._record_removal(name)
@@ -81,27 +84,41 @@ class Bundles:
                 raise
             flush_directory(self.layout.bundles)
             boundary("bundle.renamed")
-            for name in self._old(bundle):
-                self._remove(name)
+            self._remove_old(bundle)
         self._record(bundle)
         return True
 
-    def _used(self, bundle: str) -> None:
-        """It is not among the oldest any more. What killed runs left goes, and what they had no time to remove."""
+    def _used(self, bundle: str) -> bool:
+        """Whether it is still there; it is not among the oldest any more. What killed runs left goes, and what they had no time to remove."""
         if self.check_mode:
-            return
-        os.utime(self.path(bundle))
-        if self._old(bundle) or any(name.startswith(REMOVED) for name in os.listdir(self.layout.bundles)):
+            return True
+        try:
+            os.utime(self.path(bundle))
+        except FileNotFoundError:
+            return False
+        if self._old(bundle) or leftovers(self.layout.bundles):
             with self._locked():
                 self._sweep()
-                for name in self._old(bundle):
-                    self._remove(name)
+                self._remove_old(bundle)
+        # Another run may have found it to be the oldest before.
+        return self.exists(bundle)
 
     def _old(self, bundle: str) -> list[str]:
         """Those that are one too many beside the bundle: what was used last stays, one for each worker and a spare one."""
         names = [name for name in _names(self.layout.bundles) if not name.startswith(".") and name != bundle]
         kept = max(1, len(_names(self.layout.workers()))) - 1 + SPARE
-        return sorted(names, key=lambda each: os.lstat(self.path(each)).st_mtime_ns, reverse=True)[kept:]
+        return sorted(names, key=self._used_at, reverse=True)[kept:]
+
+    def _used_at(self, name: str) -> int:
+        try:
+            return os.lstat(self.path(name)).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _remove_old(self, bundle: str) -> None:
+        # Asked again for each: another run may begin to use one of them.
+        while old := self._old(bundle):
+            self._remove(old[-1])
 
     def _remove(self, name: str) -> None:
         # What has the name is whole: a killed run leaves half of it under another.
@@ -112,9 +129,8 @@ class Bundles:
         self._record_removal(name)
 
     def _sweep(self) -> None:
-        for name in _names(self.layout.bundles):
-            if name.startswith((STAGING, REMOVED)):
-                remove_tree(os.path.join(self.layout.bundles, name))
+        for path in leftovers(self.layout.bundles):
+            remove_tree(path)
 
     def _record_removal(self, name: str) -> None:
         self.actions.add("bundle", os.path.relpath(self.path(name), self.layout.root), "removed")
@@ -125,10 +141,10 @@ class Bundles:
         self.actions.differ(name, {"state": "absent"}, {"state": "present"})
 
     @contextlib.contextmanager
-    def _locked(self) -> t.Iterator[None]:
+    def _locked(self, timeout: float = LOCK_TIMEOUT) -> t.Iterator[None]:
         for directory in (self.layout.root, self.layout.bundles, self.layout.locks):
             os.makedirs(directory, mode=0o755, exist_ok=True)
-        with locked(os.path.join(self.layout.locks, "bundles.lock"), LOCK_TIMEOUT, "a bundle is being unpacked"):
+        with locked(os.path.join(self.layout.locks, "bundles.lock"), timeout, "a bundle is being unpacked"):
             yield
 
 

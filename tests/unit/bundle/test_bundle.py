@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import platform
 import time
 import types
 import typing as t
@@ -20,7 +21,8 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.bundle.store import B
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment import gather
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import Tree, parse_requirements
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
-from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import glibc_here, misfits
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import check_bundle, glibc_here, misfits
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Host, Wanted
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import bundle as controller
 
 WHEEL = "wheels/pkg-1.0-py3-none-any.whl"
@@ -221,6 +223,37 @@ def test_a_killed_removal_leaves_nothing_that_counts_as_whole(tmp_path: pathlib.
     assert Bundles(str(root), Actions(), True).require(ids[0], 1)
     assert not Bundles(str(root), Actions(), False).require(ids[2], 1)
     assert sorted(os.listdir(root / "bundles")) == sorted(ids[1:])
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_killed_runs_left_is_no_reason_to_refuse_a_bundle(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, check_mode: bool) -> None:
+    left = tmp_path / "bundles" / ".staging-0-x" / "wheels"
+    left.mkdir(parents=True)
+    (left / "big").write_bytes(b"0" * 3_000_000)
+    free = 1_000_000
+    system = os.statvfs(tmp_path)
+
+    def statvfs(_path: object) -> object:
+        block = system.f_frsize
+        blocks = (free + (0 if left.exists() else 3_000_000)) // block
+        return os.statvfs_result((system.f_bsize, block, blocks, blocks, blocks, 10**6, 10**6, 10**6, 0, 255))
+
+    monkeypatch.setattr(store.os, "statvfs", statvfs)
+    assert Bundles(str(tmp_path), Actions(), check_mode).require("0" * 16, 3_000_000)
+    assert left.exists() is check_mode
+    wanted = Wanted(str(tmp_path), "w", (), "127.0.0.1", "auto", "system", 0)
+    host = Host("Linux", (3, 11, 2), 0, 252, True)
+    offered = {"id": "0" * 16, "machine": platform.machine(), "glibc": "2.0", "host_pythons": ["3.11"], "megabytes": 3}
+    assert check_bundle(wanted, host, offered) == []
+
+
+def test_a_bundle_that_another_run_removes_meanwhile_is_sent_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, path = tmp_path / "root", make(tmp_path)
+    identifier = archive.read(str(path)).id
+    Bundles(str(root), Actions(), False).add(identifier, str(path), 1)
+    monkeypatch.setattr(Bundles, "exists", lambda _self, _bundle: True)
+    (root / "bundles" / identifier).rename(root / "gone")
+    assert Bundles(str(root), Actions(), False).require(identifier, 1)
 
 
 def test_a_requirement_from_a_repository_is_told_without_its_login() -> None:
