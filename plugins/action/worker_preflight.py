@@ -44,7 +44,8 @@ class ActionModule(ActionBase):
         extra_files = given.pop("extra_files", None) or []
         settings, environment, health = given.pop("settings", None), given.pop("environment_settings", None), given.pop("health_settings", None)
         findings, under_supervisord = preflight.settings_findings({**settings, "scope": given.get("scope", "system")}) if settings is not None else ([], [])
-        findings += preflight.secrets_findings(given.pop("secrets", None) or {})
+        wanted: dict[str, t.Any] = preflight.wanted_gpus(settings or {})
+        findings += preflight.secrets_findings(given.pop("secrets", None) or {}, bool(wanted.get("gpus")))
         findings += preflight.environment_findings(environment) if environment is not None else []
         findings += preflight.health_findings(health) if health is not None else []
         health_tls, protocol, asker = given.pop("health_tls", None) or {}, str((health or {}).get("protocol", "")), str(given.pop("asker", ""))
@@ -52,7 +53,7 @@ class ActionModule(ActionBase):
         findings += preflight.remote_tls_findings(asker, given.pop("health_tls_remote", None) or {}, health_tls)
         findings += preflight.asker_findings(asker, protocol)
         findings += preflight.hook_findings(given.pop("hooks", None) or {}, self._find_hook, self._load_hook)
-        wanted: dict[str, t.Any] = {"deploys": source is not None, **preflight.wanted_gpus(settings or {})}
+        wanted["deploys"] = source is not None
         locks = False
         bundle = str(given.pop("bundle", "") or "")
         if bundle:

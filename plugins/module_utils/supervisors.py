@@ -36,11 +36,11 @@ def refuse_other(name: str, wanted: str, installed: t.Sequence[str], scope: str 
     if wanted == "auto" or not installed or wanted in installed:
         return
     has = installed[0]
-    there = " -e worker_scope=user" if has == SYSTEMD and scope == "user" else ""
+    command = "ansible-playbook ew_ai.worker.uninstall -e worker_supervisor=" + has + (" -e worker_scope=user" if has == SYSTEMD and scope == "user" else "")
     raise WorkerError(
         "other_supervisor",
         f"The worker {name!r} is under {has} on this host, and {wanted} is asked for.",
-        f"Keep {has} (worker_supervisor), or uninstall it first, which leaves its data: ansible-playbook ew_ai.worker.uninstall -e worker_supervisor={has}{there}",
+        f"Keep {has} (worker_supervisor), or uninstall it first, which leaves its data: {command}",
         installed=has,
     )
 

@@ -11,13 +11,15 @@ import stat
 import typing as t
 
 
-def writable_by_others(path: str) -> t.Optional[str]:
-    """What another account than root can change or exchange: the file, a link on the way to it, or a directory that any of these is in."""
+def writable_by_others(path: str, lasting: bool = False) -> t.Optional[str]:
+    """What another account than root can change or exchange: the file, a link on the way to it, or a directory that any of these is in.
+
+    lasting: the path will be followed again some day. What root has in a directory like /tmp nobody exchanges, but it may be gone by then.
+    """
     for each in _ways(path):
         status = os.stat(each)
         others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0)
-        # In such a directory (/tmp) nobody exchanges what is another's.
-        sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+        sticky = not lasting and stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
         if status.st_uid != 0 or os.lstat(each).st_uid != 0 or (others and not sticky):
             return each
     return None

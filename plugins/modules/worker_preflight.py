@@ -343,7 +343,8 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit impor
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Finding, Host, Wanted
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
-from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import gpu_holders, gpus
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import gpu_holders, gpus, port_tls
+from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.base import account
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.systemd import Systemd
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.systemd_scope import SYSTEM, Scope, of_login
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisors import UNIT_DIRECTORY
@@ -447,7 +448,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     unnamed = preflight.check_names(wanted)
     findings = preflight.check_platform(wanted, host) + unnamed + preflight.check_ports(wanted) + preflight.check_venv(wanted, host)
     findings += preflight.check_network(options["network"], wanted)
-    findings += preflight.check_files(options["files"])
+    findings += preflight.check_files(options["files"]) or port_tls_findings(options["files"], wanted, host)
     findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, lambda name: has_unit(name, scope_of(wanted)))
     user_findings = check_login(options, wanted, host)
     findings += user_findings
@@ -479,13 +480,30 @@ def check_login(options: t.Mapping[str, t.Any], wanted: Wanted, host: Host) -> l
     return user_scope.check(user_manager.own_login(), options["linger"], options["wanted"]["limits"] or {}, starts)
 
 
+def port_tls_findings(files: t.Mapping[str, str], wanted: Wanted, host: Host) -> list[Finding]:
+    """Files for the worker's port that its process could not read, or that others could exchange before root hands them on."""
+    credentials = host.uid == 0 and preflight.choose_supervisor(wanted, host) == "systemd"
+    found = []
+    for variable, path in files.items():
+        if variable.startswith("worker_tls."):
+            try:
+                port_tls.check_one(variable, str(path), credentials, account(wanted.user))
+            except WorkerError as error:
+                found.append(Finding(error.code, error.message.replace(f"Option '{variable}'", variable), error.remedy))
+    return found
+
+
 def gpu_findings(wanted: Wanted, given: t.Mapping[str, t.Any]) -> list[Finding]:
     """GPUs that are not here, or another instance's."""
     if not given["gpus"]:
         return []
     held = {} if given["gpu_sharing"] else gpu_holders.holders(wanted.root, (UNIT_DIRECTORY, user_manager.own_login().units))
     refused = gpu_holders.refusals(Layout(wanted.root).worker(wanted.name).home, given["gpus"], gpus.found(), gpus.has_amd(), held)
-    return [Finding(each.code, each.message.replace("Option 'instances.gpus'", "worker_instances.gpus"), each.remedy) for each in refused]
+    hint = " A hook that loads it belongs to before_preflight (worker_hooks)."
+    return [
+        Finding(each.code, each.message.replace("Option 'instances.gpus'", "worker_instances.gpus"), each.remedy + hint * (each.code == "gpu_unknown"))
+        for each in refused
+    ]
 
 
 def facts_of(wanted: Wanted, host: Host, active: t.Optional[states.Record]) -> dict[str, t.Any]:

@@ -18,6 +18,7 @@ import typing as t
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_type_path
 
 from ansible_collections.ew_ai.worker.plugins.module_utils.bounds import at_least
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import choose_backend
@@ -91,12 +92,10 @@ def wanted_gpus(settings: Options) -> Params:
     return {"gpus": listed, "gpu_sharing": params["gpu_sharing"]}
 
 
-def secrets_findings(secrets: Options) -> list[Finding]:
-    """What ew_worker would refuse of the secrets; no value is told."""
-    return [
-        _finding(each, {"secrets": "worker_secrets"})
-        for each in _refusals(lambda params: supervisor.variables("secrets", params["secrets"]), {"secrets": secrets})
-    ]
+def secrets_findings(secrets: Options, gpus: bool = False) -> list[Finding]:
+    """What ew_worker would refuse of the secrets; no value is told. gpus: an instance is to have some."""
+    refused = _refusals(lambda params: supervisor.secret_variables("secrets", params["secrets"], gpus), {"secrets": secrets})
+    return [_finding(each, {"secrets": "worker_secrets"}) for each in refused]
 
 
 def source_findings(failures: t.Iterable[WorkerError]) -> list[Finding]:
@@ -170,9 +169,14 @@ def remote_tls_findings(asker: str, remote: Options, health_tls: Options) -> lis
     findings = []
     for key in ("ca", "cert", "key"):
         path = str(files.get(key) or "")
-        if path and not (os.path.isfile(os.path.expanduser(path)) and os.access(os.path.expanduser(path), os.R_OK)):
+        # As the module will read it.
+        found = check_type_path(path)
+        if path and not (os.path.isfile(found) and os.access(found, os.R_OK)):
             text = f"{name}.{key} names {path}, which cannot be read on the controller, and the controller asks for the health over the network."
-            remedy = f"Put it there (ls -l {path}), name the controller's own files in worker_health_tls_remote, or set worker_health_from: none."
+            remedy = (
+                f"Put it there (ls -l {path}), by a hook before_preflight at the latest, name the controller's own files in worker_health_tls_remote, "
+                "or set worker_health_from: none."
+            )
             findings.append(_of("missing_file", text, remedy))
     return findings
 

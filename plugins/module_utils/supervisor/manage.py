@@ -110,6 +110,9 @@ def _look(params: options.Params, layout: WorkerLayout, salt: bytes, warn: t.Cal
     )
     if spec is not None:
         _find_gpus(look, bool(params["gpu_sharing"]))
+        owner = account(spec.user)
+        if owner is not None:
+            port_tls.check(spec, owner)
     _want(look, salt)
     for warning in supervisor.warnings(spec) if spec is not None else ():
         warn(warning)
@@ -235,7 +238,6 @@ def _check_host(spec: Spec) -> None:
         raise OptionError("release", spec.release, "there is no such directory on this host", "Unpack the release first.")
     if not os.access(spec.python, os.X_OK):
         raise OptionError("python", spec.python, "there is no such program on this host", "Make the environment first.")
-    port_tls.check(spec, owner)
 
 
 def _differ(look: Look, plan_: plan.Plan, tracker: Actions) -> None:

@@ -44,6 +44,8 @@ RESERVED = frozenset(
     )
 )
 
+# By these a process finds its GPUs.
+GPU_VARIABLES = frozenset(("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"))
 # A whole GPU, or a part of one.
 GPU = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 

@@ -16,7 +16,7 @@ from ..layout import Layout, WorkerLayout
 from ..names import check_file, check_name, check_path, check_root
 from ..redact import MASKED_LENGTH
 from . import port_tls
-from .model import GPU, RESERVED, Instance, Limits, Restart, Spec
+from .model import GPU, GPU_VARIABLES, RESERVED, Instance, Limits, Restart, Spec
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -104,7 +104,7 @@ def spec(params: Params, layout: WorkerLayout) -> Spec:
         bind=_matching("bind", params["bind"], _ADDRESS, "an address") if params["bind"] else None,
         user=_matching("user", params["user"], _ACCOUNT, "the name of an account") if params["user"] else "",
         env=variables("env", params["env"]),
-        secrets=variables("secrets_file" if params["secrets_file"] else "secrets", params["secrets"]),
+        secrets=secret_variables("secrets_file" if params["secrets_file"] else "secrets", params["secrets"], has_gpus(params)),
         restart=_restart(params["restart"] or {}),
         stop_timeout=at_least("stop_timeout", params["stop_timeout"], 1),
         limits=_limits(params["limits"] or {}),
@@ -138,6 +138,18 @@ def variables(option: str, values: t.Optional[t.Mapping[t.Any, t.Any]]) -> Pairs
             raise OptionError(option, name, "its value has a control character", "Put it into a file, and its path into the variable.")
         pairs.append((str(name), text))
     return tuple(pairs)
+
+
+def has_gpus(params: Params) -> bool:
+    """Whether an instance is to have GPUs of its own."""
+    return any(each.get("gpus") for each in params.get("instances") or ())
+
+
+def secret_variables(option: str, values: t.Optional[t.Mapping[t.Any, t.Any]], gpus: bool) -> Pairs:
+    """As ``variables``. gpus: an instance has some; secrets come last, and no one would know which GPUs it uses then."""
+    for name in sorted({str(each) for each in values or ()} & GPU_VARIABLES if gpus else ()):
+        raise OptionError(option, name, "instances.gpus sets this variable", "Leave it out here, or leave out gpus.")
+    return variables(option, values)
 
 
 def secrets(params: Params, check_mode: bool) -> dict[t.Any, t.Any]:

@@ -38,18 +38,23 @@ def paths(spec: Spec, instance: Instance) -> dict[str, str]:
 def check(spec: Spec, owner: tuple[int, int]) -> None:
     """Raise OptionError for a file that is not there, or that the process will not be able to read. owner: (uid, gid) of its account."""
     for name, path in spec.tls:
-        try:
-            status = os.stat(check_file(f"tls.{name}", path))
-        except OSError as error:
-            raise OptionError(f"tls.{name}", path, f"it cannot be read: {error.strerror}", "Put the file there first, on the host.") from None
-        # systemd reads a credential as root, wherever links lead: who could exchange it could have any file of root's handed on.
-        exchangeable = writable_by_others(path) if spec.credentials else None
-        if exchangeable:
-            remedy = f"Keep it where root alone can write, such as /etc/ssl: ls -ld {exchangeable}"
-            raise OptionError(f"tls.{name}", path, f"others than root can write {exchangeable}", remedy)
-        if not spec.credentials and not _may_read(status, *owner):
-            remedy = f"Give it to the group of the account: chgrp {owner[1]} {path} && chmod 640 {path}"
-            raise OptionError(f"tls.{name}", path, f"the account of the instances ({spec.user or owner[0]}) may not read it", remedy)
+        check_one(f"tls.{name}", path, spec.credentials, owner)
+
+
+def check_one(option: str, path: str, credentials: bool, owner: t.Optional[tuple[int, int]]) -> None:
+    """As ``check``, for the file that one option names. owner: None where the account is not there yet."""
+    try:
+        status = os.stat(check_file(option, path))
+    except OSError as error:
+        raise OptionError(option, path, f"it cannot be read: {error.strerror}", "Put the file there first, on the host.") from None
+    # systemd reads a credential as root at every start, wherever links lead: who could exchange it could have any file of root's handed on.
+    exchangeable = writable_by_others(path, lasting=True) if credentials else None
+    if exchangeable:
+        remedy = f"Keep it where root alone can write, such as /etc/ssl: ls -ld {exchangeable}"
+        raise OptionError(option, path, f"others than root can write {exchangeable}", remedy)
+    if not credentials and owner is not None and not _may_read(status, *owner):
+        remedy = f"Give it to the group of the account: chgrp {owner[1]} {path} && chmod 640 {path}"
+        raise OptionError(option, path, f"the account of the instances (uid {owner[0]}) may not read it", remedy)
 
 
 def _may_read(status: os.stat_result, uid: int, gid: int) -> bool:

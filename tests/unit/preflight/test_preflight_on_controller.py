@@ -133,6 +133,15 @@ def test_bad_secrets_are_told_without_their_value() -> None:
     assert "geheim" not in str(preflight.secrets_findings({"TOKEN": "geheim\x00"}))
 
 
+def test_secrets_do_not_choose_another_gpu() -> None:
+    given = {"CUDA_VISIBLE_DEVICES": "geheim", "CUDA_DEVICE_ORDER": "geheim"}
+    assert preflight.secrets_findings(given) == []
+    found = preflight.secrets_findings(given, gpus=True)
+    assert found
+    assert all("instances.gpus sets this variable" in each for each in words(found))
+    assert "geheim" not in str(found)
+
+
 @pytest.mark.parametrize(
     ("changes", "part"),
     [

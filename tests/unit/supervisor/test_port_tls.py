@@ -17,6 +17,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import port_tls, process
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor.model import Instance, Spec
+from ansible_collections.ew_ai.worker.plugins.module_utils.trust import writable_by_others
 
 STRANGER = (54_321, 54_322)
 
@@ -56,7 +57,9 @@ def test_a_relative_path_is_refused() -> None:
     ],
     ids=["root's alone", "handed on", "everybody's", "the group's", "its own", "root itself"],
 )
-def test_who_can_read_a_key(tmp_path: pathlib.Path, mode: int, owner: tuple[int, int], credentials: bool, fits: bool) -> None:
+def test_who_can_read_a_key(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: tuple[int, int], credentials: bool, fits: bool) -> None:
+    # Nothing below the system's temporary directory is handed on.
+    monkeypatch.setattr(port_tls, "writable_by_others", lambda _path, lasting: None)
     key = tmp_path / "key"
     key.touch()
     key.chmod(mode)
@@ -87,6 +90,19 @@ def test_what_others_could_exchange_is_not_handed_on(tmp_path: pathlib.Path) -> 
     with pytest.raises(OptionError) as refused:
         port_tls.check(spec(("key", str(theirs / "key")), credentials=True), STRANGER)
     assert (refused.value.details["option"], str(theirs) in refused.value.message) == ("tls.key", True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's files may be handed on")
+def test_what_may_be_gone_at_the_next_start_is_not_handed_on(tmp_path: pathlib.Path) -> None:
+    """Whoever makes it anew in a directory like /tmp decides what root reads then."""
+    everybodys = tmp_path / "everybodys"
+    (everybodys / "tls").mkdir(parents=True)
+    everybodys.chmod(0o1777)
+    (everybodys / "tls" / "key").touch()
+    assert writable_by_others(str(everybodys / "tls" / "key")) is None
+    with pytest.raises(OptionError) as refused:
+        port_tls.check(spec(("key", str(everybodys / "tls" / "key")), credentials=True), STRANGER)
+    assert "others than root can write" in refused.value.message
 
 
 def test_no_pipe_is_waited_for(tmp_path: pathlib.Path) -> None:
