@@ -6,6 +6,8 @@
 
 Run as ``python replay.py TRANSCRIPT LOG LABEL ARGUMENT…``; imports nothing of the project. LABEL picks among rows that ask the same,
 empty for the first one. LOG gets a line of JSON for each call: argv and the whole environment.
+
+With the one argument ``rattler`` it is the child in which py-rattler is called: a request comes as a line of JSON, and the answer goes out in lines of JSON.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ def question(argv: t.Sequence[str]) -> t.Tuple[Question, t.Dict[str, str]]:
 def recorded_argv(row: t.Mapping[str, t.Any]) -> t.List[str]:
     """Without the program, and what it was started by."""
     words = [str(each) for each in row["argv"]]
-    return words[next(number for number, word in enumerate(words) if word.endswith(("/conda", "/micromamba"))) + 1 :]
+    return words[next(number for number, word in enumerate(words) if word.endswith(("/conda", "/micromamba", "/mkenv.py"))) + 1 :]
 
 
 def make_prefix(prefix: str, after: t.Mapping[str, t.Any]) -> None:
@@ -56,7 +58,8 @@ def make_prefix(prefix: str, after: t.Mapping[str, t.Any]) -> None:
         return
     meta = pathlib.Path(prefix, "conda-meta")
     for name in after.get("top") or ():
-        pathlib.Path(prefix, name).mkdir(parents=True, exist_ok=True)
+        path = pathlib.Path(prefix, name)
+        path.touch() if "." in name[1:] else path.mkdir(parents=True, exist_ok=True)
     for name in after.get("conda_meta") or ():
         meta.mkdir(parents=True, exist_ok=True)
         parts = re.match(r"^(.+)-([^-]+)-([^-]+)\.json$", name)
@@ -68,11 +71,35 @@ def make_prefix(prefix: str, after: t.Mapping[str, t.Any]) -> None:
             python.chmod(0o755)
 
 
+def end(status: int) -> t.NoReturn:
+    """As recorded: with that status, or killed by that signal."""
+    if status < 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
+def answer_of_library(row: t.Mapping[str, t.Any]) -> t.List[str]:
+    """What our child writes when the library did as it is recorded; nothing where it was killed."""
+    if row["stdout"]:
+        keys = ("name", "version", "build")
+        packages = [{**dict(zip(keys, link)), "channel": recorded_argv(row)[1]} for link in json.loads(row["stdout"])["link"]]
+        return [json.dumps({"progress": "solve"}), json.dumps({"records": [], "packages": packages})]
+    raised = re.search(r"^exceptions\.(\w+): (.+)|^(KeyboardInterrupt)$", row["stderr"], re.MULTILINE | re.DOTALL)
+    return [json.dumps({"error": raised[1] or raised[3], "message": (raised[2] or "").strip()})] if raised else []
+
+
 def main() -> None:
     transcript, log, label, *argv = sys.argv[1:]
     with open(log, "a", encoding="utf-8") as handle:
         handle.write(json.dumps({"argv": argv, "env": dict(os.environ)}) + "\n")
     rows = json.loads(pathlib.Path(transcript).read_text(encoding="utf-8"))
+    if argv == ["rattler"]:
+        request = json.loads(sys.stdin.readline())
+        row = next(row for row in rows if row["label"] == label)
+        make_prefix(request["prefix"], row["after"])
+        print(*answer_of_library(row), sep="\n", flush=True)
+        end(row["rc"])
     asked, options = question(argv)
     fitting = [row for row in rows if question(recorded_argv(row))[0] == asked and (asked[0] != "create" or not label or row["label"] == label)]
     if not fitting:
@@ -84,10 +111,7 @@ def main() -> None:
         stream.flush()
     if "prefix" in options:
         make_prefix(options["prefix"], row.get("after") or {})
-    if row["rc"] < 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), -row["rc"])
-    sys.exit(row["rc"])
+    end(row["rc"])
 
 
 if __name__ == "__main__":

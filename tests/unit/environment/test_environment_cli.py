@@ -11,9 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
-import shlex
 import subprocess
-import sys
 import typing as t
 
 import pytest
@@ -24,57 +22,11 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.cli_backe
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.locked import LockedPackage
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.progress import silent
-from tests import replay
+from tests.recorded import ROWS, TOOLS, Lab
 from tests.shared import wait_until
 
-TRANSCRIPTS = pathlib.Path(__file__).parents[2] / "data" / "transcripts"
-TOOLS = ("conda", "micromamba")
-ROWS = {(tool, row["label"]): row for tool in TOOLS for row in json.loads((TRANSCRIPTS / f"{tool}.json").read_text(encoding="utf-8"))}
 SECRET = "geheim-4711"
 BASE = CreateRequest("/p", ("python 3.10.*",), ("conda-forge",), "linux-64", "/c/conda", "/s", False, 60)
-
-
-class Lab:
-    """A directory with a program that answers as recorded, and what it was asked."""
-
-    def __init__(self, top: pathlib.Path) -> None:
-        self.top = top
-        (top / "scratch").mkdir()
-        (top / "prefix").mkdir()
-        (top / "cache").mkdir()
-
-    def program(self, tool: str, label: str = "", name: str = "") -> str:
-        path = self.top / (name or tool)
-        words = [sys.executable, replay.__file__, str(TRANSCRIPTS / f"{tool}.json"), str(self.top / "log"), label]
-        path.write_text("#!/bin/sh\nexec " + shlex.join(words) + ' "$@"\n')
-        path.chmod(0o755)
-        return str(path)
-
-    def request(self, tool: str, label: str, **changes: t.Any) -> CreateRequest:
-        """What the recorded call asked for."""
-        (_command, channels, specs, _file), options = replay.question(replay.recorded_argv(ROWS[tool, label]))
-        request = CreateRequest(
-            prefix=str(self.top / "prefix"),
-            specs=tuple(sorted(specs)),
-            channels=tuple(sorted(channels)),
-            platform="linux-64",
-            cache=str(self.top / "cache" / "conda"),
-            scratch=str(self.top / "scratch"),
-            offline="offline" in options,
-            timeout=60,
-        )
-        return dataclasses.replace(request, **changes)
-
-    def create(self, tool: str, label: str, **changes: t.Any) -> list[dict[str, str]]:
-        return CliBackend(tool, self.program(tool, label)).create(self.request(tool, label, **changes), silent)
-
-    def calls(self) -> list[dict[str, t.Any]]:
-        return [json.loads(line) for line in (self.top / "log").read_text().splitlines()]
-
-
-@pytest.fixture
-def lab(tmp_path: pathlib.Path) -> Lab:
-    return Lab(tmp_path)
 
 
 # (label, what must fail and how, for conda and for micromamba): a code and a word of the message; None: it succeeds.
