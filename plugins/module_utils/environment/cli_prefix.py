@@ -2,7 +2,7 @@
 # Simplified BSD License (see LICENSES/BSD-2-Clause.txt or https://opensource.org/licenses/BSD-2-Clause)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""What a conda, mamba or micromamba left in a prefix: whether it is all of what was wanted, and of it what may not stay."""
+"""What a tool left in a prefix: whether it is all of what was wanted, and of it what may not stay."""
 
 from __future__ import annotations
 
@@ -54,22 +54,26 @@ def _regular(path: str, flags: int = 0) -> t.BinaryIO:
 
 def check_complete(request: CreateRequest, records: t.Mapping[str, Record], linked: t.Set[str]) -> str:
     """What is wrong with the prefix, or an empty text. linked: names of packages that the tool says it linked."""
+    if request.locked:
+        return check_records(request.prefix, records, set(), {_stem(each.url) for each in request.locked})
+    wanted = {spec_name(spec) for spec in request.specs} | linked
+    wanted |= {_needed(need) for record in records.values() for need in record.get("depends") or ()}
+    return check_records(request.prefix, records, {name for name in wanted if name and not name.startswith("__")})
+
+
+def check_records(prefix: str, records: t.Mapping[str, Record], names: t.Set[str], stems: t.AbstractSet[str] = frozenset()) -> str:
+    """The same for what must be there: packages by their names in lower case, or by the names of their files."""
     broken = [name for name, record in records.items() if not record]
     if broken:
         return f"conda-meta/{broken[0]} cannot be read"
     there = {str(record["name"]).lower() for record in records.values()}
-    if request.locked:
-        missing = sorted({_stem(each.url) for each in request.locked} - {name[: -len(".json")] for name in records})
-    else:
-        wanted = {spec_name(spec) for spec in request.specs} | linked
-        wanted |= {_needed(need) for record in records.values() for need in record.get("depends") or ()}
-        missing = sorted(name for name in wanted - there if name and not name.startswith("__"))
+    missing = sorted(names - there) + sorted(stems - {name[: -len(".json")] for name in records})
     if missing:
-        return f"{request.prefix} lacks {', '.join(missing[:10])}"
-    if os.path.lexists(os.path.join(request.prefix, ".condatmp")):
-        return f"{request.prefix} was left half made"
-    if "python" in there and not os.access(os.path.join(request.prefix, "bin", "python"), os.X_OK):
-        return f"{request.prefix} has no bin/python that can be run"
+        return f"{prefix} lacks {', '.join(missing[:10])}"
+    if os.path.lexists(os.path.join(prefix, ".condatmp")):
+        return f"{prefix} was left half made"
+    if "python" in there and not os.access(os.path.join(prefix, "bin", "python"), os.X_OK):
+        return f"{prefix} has no bin/python that can be run"
     return ""
 
 

@@ -20,6 +20,7 @@ from ..progress import Progress
 from ..run import clean_environment, tail
 from . import rattler_child
 from .backends import CreateRequest, Detected
+from .cli_prefix import check_records, read_records
 from .leftovers import GROUP, end_builders
 from .ownership import private_directory
 from .package_cache import lent, opened, tidy
@@ -45,14 +46,14 @@ class RattlerBackend:
         """See ``Backend``."""
         if request.account is None:
             try:
-                return self._packages(self._fetch(request, ("fetch", "link"), progress))
+                return _judged(self._fetch(request, ("fetch", "link"), progress), request)
             finally:
                 tidy(request.cache)
         with lent(request.cache, request.account):
             fetched = self._fetch(request, ("fetch",), progress)
         # Linking follows the paths that packages name: it reads a cache that it cannot write.
         with opened(request.cache, request.account[1]):
-            return self._packages(self._child(request, ("link",), fetched["records"], {}, progress))
+            return _judged(self._child(request, ("link",), fetched["records"], {}, progress), request)
 
     def archive(self, request: CreateRequest, progress: Progress) -> list[dict[str, t.Any]]:
         """Solve, and put the packages' files into the request's directory ``archives``. Returns what the index says of each; nothing for a lock's."""
@@ -85,10 +86,6 @@ class RattlerBackend:
             if request.account is not None:
                 end_builders(request.account[0])
         return _outcome(ended, request)
-
-    @staticmethod
-    def _packages(message: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
-        return [dict(package) for package in message["packages"]]
 
 
 def auth_store(channels: t.Sequence[str]) -> dict[str, t.Any]:
@@ -123,6 +120,15 @@ def _outcome(ended: Stream, request: CreateRequest) -> dict[str, t.Any]:
         "Run the same command again; if it stays, look for memory pressure (dmesg | tail).",
         stderr=tail(ended.stderr),
     )
+
+
+def _judged(message: t.Mapping[str, t.Any], request: CreateRequest) -> list[dict[str, str]]:
+    """The packages that were made. The prefix is looked at, as with every other tool: no answer is worth more than what stands on disk."""
+    packages = [dict(package) for package in message["packages"]]
+    problem = check_records(request.prefix, read_records(request.prefix), {package["name"].lower() for package in packages})
+    if problem:
+        raise WorkerError("create_failed", f"rattler answered, but {problem}.", "Run the same command again; if it stays, see what else writes there.")
+    return packages
 
 
 def _message(line: str) -> dict[str, t.Any]:

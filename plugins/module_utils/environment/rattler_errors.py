@@ -77,7 +77,7 @@ def classify(kind: str, message: str, request: CreateRequest) -> WorkerError:
             code = "channel_unreachable"
         subject, remedy = _OF_LOCKS.get(code, (subject, remedy))
     # The solver draws a tree; the others only break their lines.
-    words = strip_credentials(message.strip() if kind == "SolverError" else " ".join(message.split()))
+    words = strip_credentials(message.strip() if kind == "SolverError" else " ".join(message.split())) or f"the library raised {kind}"
     return WorkerError(code, f"{subject}: {words.rstrip('.')}.", remedy, **_details(request))
 
 
