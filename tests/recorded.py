@@ -104,7 +104,10 @@ class Lab:
         return Wanted(place or self.place(), content or content_of(tool, label), means, False, True)
 
     def present(self, tool: str, label: str, check: bool = False, **changes: t.Any) -> dict[str, t.Any]:
-        return present(self.wanted(tool, label, **changes), Actions(), check, lambda **identity: silent)
+        return self.run(self.wanted(tool, label, **changes), check)
+
+    def run(self, wanted: Wanted, check: bool = False) -> dict[str, t.Any]:
+        return present(wanted, Actions(), check, lambda **identity: silent)
 
     def absent(self, place: t.Optional[Place] = None) -> dict[str, t.Any]:
         return absent(place or self.place(), 5.0, Actions(), False, silent)
