@@ -5,7 +5,7 @@
 """A conda or micromamba that answers as recorded: it finds the row by what it is asked, writes and ends as the row says, and makes the prefix that it left.
 
 Run as ``python replay.py TRANSCRIPT LOG LABEL ARGUMENT…``; imports nothing of the project. LABEL picks among rows that ask the same,
-empty for the first one. LOG gets a line of JSON for each call: argv and the whole environment.
+empty for the first one. LOG gets a line of JSON for each call: argv, the whole environment, and what comes as a line of JSON.
 
 With the one argument ``rattler`` it is the child in which py-rattler is called: a request comes as a line of JSON, and the answer goes out in lines of JSON.
 """
@@ -91,11 +91,11 @@ def answer_of_library(row: t.Mapping[str, t.Any]) -> t.List[str]:
 
 def main() -> None:
     transcript, log, label, *argv = sys.argv[1:]
+    request = json.loads(sys.stdin.readline()) if argv == ["rattler"] else {}
     with open(log, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps({"argv": argv, "env": dict(os.environ)}) + "\n")
+        handle.write(json.dumps({"argv": argv, "env": dict(os.environ), **({"request": request} if request else {})}) + "\n")
     rows = json.loads(pathlib.Path(transcript).read_text(encoding="utf-8"))
-    if argv == ["rattler"]:
-        request = json.loads(sys.stdin.readline())
+    if request:
         row = next(row for row in rows if row["label"] == label)
         make_prefix(request["prefix"], row["after"])
         print(*answer_of_library(row), sep="\n", flush=True)
