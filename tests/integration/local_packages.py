@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import collections
 import contextlib
 import functools
 import hashlib
@@ -147,11 +148,14 @@ def served(
     certificate: t.Optional[tuple[pathlib.Path, pathlib.Path]] = None,
     asked: t.Optional[list[str]] = None,
     address: str = "127.0.0.1",
+    breaks: int = 0,
 ) -> t.Iterator[str]:
     """The host and port under which the directory is served while the block runs.
 
     login: ``user:password`` that is asked for. asked: gets the path of each file that was sent.
+    breaks: so many times each package is cut off in the middle.
     """
+    broken: collections.Counter[str] = collections.Counter()
     wanted = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -163,6 +167,15 @@ def served(
                 self.send_header("WWW-Authenticate", 'Basic realm="tests"')
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+                return
+            if self.path.endswith((".conda", ".tar.bz2")) and broken[self.path] < breaks:
+                broken[self.path] += 1
+                content = (directory / self.path.lstrip("/")).read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2])
+                self.close_connection = True
                 return
             super().do_GET()
 

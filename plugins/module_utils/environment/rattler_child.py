@@ -36,11 +36,12 @@ import urllib.parse
 # asyncio loads it late, when the account may not be able to read it any more.
 importlib.import_module("concurrent.futures.thread")
 
+T = t.TypeVar("T")
 Emit = t.Callable[[t.Dict[str, t.Any]], None]
 AT_ONCE = 8
 ATTEMPTS = 3
 # What another attempt will not change: wrong contents, what the machine refuses, and what the library has tried again itself.
-_FINAL = re.compile(r"hash mismatch|mismatch.*sha256|os error (13|28|30|122)\b|\b40[1347]\b|after \d+ retries", re.IGNORECASE)
+_FINAL = re.compile(r"hash mismatch|mismatch.*sha256|os error (2|13|28|30|122)\b|\b40[1347]\b|after \d+ retries", re.IGNORECASE)
 # The number of a cache entry's revision, in front of its sha256: 8 bytes, big-endian.
 _REVISION = (1).to_bytes(8, "big")
 
@@ -196,24 +197,34 @@ async def unpack(library: t.Any, client: t.Any, record: t.Any, place: str) -> t.
     return bytes(digests[0]), bytes(digests[1])
 
 
-async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
-    """Make the cache's entry, complete or not at all; a stream that breaks is begun anew."""
-    directory, name = os.path.split(entry)
+async def insist(url: str, step: t.Callable[[int], t.Awaitable[T]]) -> T:
+    """What the step gives, which gets the number of the attempt: a stream that breaks is begun anew.
+
+    Raises NotFetched, or what another attempt will not change.
+    """
     attempt = 1
-    place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
-    digests = (b"", b"")
-    while not any(digests):
+    while True:
         try:
-            digests = await unpack(library, client, record, place)
+            return await step(attempt)
         except Exception as error:
             if isinstance(error, HashMismatch) or getattr(error, "errno", None) is not None:
                 raise
-            if attempt == ATTEMPTS or isinstance(error, OSError) or _FINAL.search(str(error)):
+            if attempt == ATTEMPTS or _FINAL.search(str(error)):
                 # The library does not always say what it was that failed.
-                raise NotFetched(f"{record.url}: {error}") from None
-            attempt += 1
-            place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
-            await asyncio.sleep(1)
+                raise NotFetched(f"{url}: {error}") from None
+        attempt += 1
+        await asyncio.sleep(1)
+
+
+async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
+    """Make the cache's entry, complete or not at all."""
+    directory, name = os.path.split(entry)
+
+    async def fetched(attempt: int) -> t.Tuple[str, t.Tuple[bytes, bytes]]:
+        place = os.path.join(directory, f".{name}.{os.getpid()}.{attempt}")
+        return place, await unpack(library, client, record, place)
+
+    place, digests = await insist(str(record.url), fetched)
     for suffix in ("lock", "md5"):
         if os.path.lexists(f"{entry}.{suffix}"):
             os.unlink(f"{entry}.{suffix}")
@@ -227,15 +238,20 @@ async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
         handle.write(_REVISION + digests[0])
 
 
+def refuse_offline(request: t.Dict[str, t.Any], missing: t.Sequence[t.Any]) -> None:
+    """Raises NotCached for one that would have to be fetched, which must not be."""
+    for record in missing:
+        if request["offline"] and not str(record.url).startswith("file:"):
+            raise NotCached(f"offline is set, and the package cache has no {entry_name(record)}")
+
+
 async def populate(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], records: t.Sequence[t.Any], emit: Emit) -> None:
     """Fetch what the package cache has not got. Raises NotCached where that is not allowed."""
     packages = os.path.join(request["cache"], "pkgs")
     os.makedirs(packages, exist_ok=True)
     missing = [(record, os.path.join(packages, entry_name(record))) for record in records]
     missing = [(record, entry) for record, entry in missing if not is_cached(entry, record)]
-    for record, _entry in missing:
-        if request["offline"] and not str(record.url).startswith("file:"):
-            raise NotCached(f"offline is set, and the package cache has no {entry_name(record)}")
+    refuse_offline(request, [record for record, _entry in missing])
     gate = asyncio.Semaphore(AT_ONCE)
     done = 0
 
@@ -262,30 +278,43 @@ def virtual_packages(library: t.Any, request: t.Dict[str, t.Any]) -> t.List[t.An
     return [library.GenericVirtualPackage(library.PackageName(name), library.Version(version), build) for name, version in request["virtual_packages"]]
 
 
+def archive_of(request: t.Dict[str, t.Any], record: t.Any) -> str:
+    """Where the package's file is kept as it is. Raises UnsafePackage."""
+    entry_name(record)
+    name = os.path.basename(urllib.parse.unquote(urllib.parse.urlsplit(str(record.url)).path))
+    return os.path.join(request["archives"], os.path.basename(str(record.subdir)), name)
+
+
 async def save(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], records: t.Sequence[t.Any], emit: Emit) -> None:
     """Put the packages' files as they are into ``archives/<subdir>/``, but for those that are there."""
+    places = [(record, archive_of(request, record)) for record in records]
+    missing = [(record, place) for record, place in places if not is_file_of(place, record)]
+    refuse_offline(request, [record for record, _place in missing])
     gate = asyncio.Semaphore(AT_ONCE)
-    done = 0
+    done = len(records) - len(missing)
 
-    async def one(record: t.Any) -> None:
+    async def one(record: t.Any, place: str) -> None:
         nonlocal done
-        entry_name(record)
-        parts = urllib.parse.urlsplit(str(record.url))
-        place = os.path.join(request["archives"], os.path.basename(str(record.subdir)), os.path.basename(urllib.parse.unquote(parts.path)))
         os.makedirs(os.path.dirname(place), exist_ok=True)
         async with gate:
-            if not is_file_of(place, record):
-                unfinished = f"{place}.{os.getpid()}.part"
-                if parts.scheme == "file":
-                    shutil.copyfile(urllib.parse.unquote(parts.path), unfinished)
-                else:
-                    await library.package_streaming.download_to_path(client, str(record.url), unfinished)
-                check_local_file(unfinished, record)
-                os.replace(unfinished, place)
+            await insist(str(record.url), lambda attempt: copy(library, client, record, f"{place}.{os.getpid()}.part"))
+            os.replace(f"{place}.{os.getpid()}.part", place)
             done += 1
             emit({"progress": f"download {done}/{len(records)}"})
 
-    await asyncio.gather(*(one(record) for record in records))
+    await asyncio.gather(*(one(record, place) for record, place in missing))
+
+
+async def copy(library: t.Any, client: t.Any, record: t.Any, place: str) -> None:
+    """The package's file as it is. Raises HashMismatch, or what the library raises."""
+    if os.path.lexists(place):
+        os.unlink(place)
+    parts = urllib.parse.urlsplit(str(record.url))
+    if parts.scheme == "file":
+        shutil.copyfile(urllib.parse.unquote(parts.path), place)
+    else:
+        await library.package_streaming.download_to_path(client, str(record.url), place)
+    check_local_file(place, record)
 
 
 def is_file_of(path: str, record: t.Any) -> bool:

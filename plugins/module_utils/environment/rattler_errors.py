@@ -33,7 +33,8 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     (
         "channel_unreachable",
         "See whether this host reaches the channel, or set channels to a mirror; with offline: true it must be cached or a directory.",
-        r"client error|dns error|tcp connect|timed out|error sending request|Request failed|Connection|HTTP status|no usable repodata cache",
+        r"client error|dns error|tcp connect|timed out|error sending request|decoding response body|Request failed|Connection|HTTP status|"
+        r"no usable repodata cache",
     ),
 )
 _KINDS: dict[str, tuple[str, str]] = {
