@@ -15,25 +15,17 @@ from ..network import CA_REMEDY, PROXY_REMEDY, PROXY_WORDS
 from ..redact import redact
 from ..run import describe_exit, quoted, tail
 from .backends import CreateRequest
+from .solver_words import CREDENTIALS, FETCH_ANEW, LOOSEN, ONCE_ONLINE, REACH, SPEC, Row, classify_text, subject, wanted
 from .specs import strip_credentials
 
 Answer = dict[str, t.Any]
 _KEYS = {"success", "error", "exception_name", "log_history", "actions", "errors", "message"}
-_FREE = "Free space or inodes below the prefix and the cache (df -h; df -i), then run again."
-_RIGHTS = "Run it with the rights it needs (become: true). With build_user, what root, cache and channels name must be open to that account (chmod a+rX)."
-_REACH = "See whether this host reaches the channel, or set channels to a mirror; with offline: true it must be cached or a directory."
-_ANEW = "Fetch or index the channel anew; do not install this file."
-# (code, remedy, what the text says); the first that fits. What the machine lacks comes before what the network did.
-_ROWS: tuple[tuple[str, str, str], ...] = (
-    ("disk_full", _FREE, r"No space left|NoSpaceLeft|\[Errno 28\]"),
-    ("disk_full", "The disk quota is used up: free space, then run the same command again.", r"Disk quota exceeded|\[Errno 122\]"),
-    ("not_writable", "The file system is read-only: remount it, or choose another root.", r"Read-only file system|\[Errno 30\]"),
-    ("not_writable", _RIGHTS, r"Permission denied|sufficient permissions|NotWritable|NoWritable|\[Errno 13\]"),
-    ("prefix_too_long", "Choose a shorter root, name or prefix.", r"PaddingError|placeholder.*(?:long|length)|longer than the placeholder"),
-    ("hash_mismatch", _ANEW, r"ChecksumMismatch|doesn't match expectation|Found incorrect downloads|(?:MD5|SHA256) (?:sums )?mismatch"),
+# What the programs say; the first that fits.
+_ROWS: tuple[Row, ...] = (
+    ("hash_mismatch", FETCH_ANEW, r"ChecksumMismatch|doesn't match expectation|Found incorrect downloads|(?:MD5|SHA256) (?:sums )?mismatch"),
     ("channel_unreachable", PROXY_REMEDY, f"{PROXY_WORDS}|tunnel failed|from proxy after CONNECT"),
     ("channel_unreachable", CA_REMEDY, r"CondaSSLError|CERTIFICATE_VERIFY_FAILED|SSL (?:peer )?certificate"),
-    ("channel_unreachable", "Check the credentials in the channel's address.", r"\b40[13]\b|Unauthorized|Forbidden"),
+    ("channel_unreachable", CREDENTIALS, r"\b40[13]\b|Unauthorized|Forbidden"),
     (
         "channel_unreachable",
         "Check the channel's address: there is no such channel or package.",
@@ -41,34 +33,19 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "channel_unreachable",
-        _REACH,
+        REACH,
         r"CondaHTTPError|OfflineError|CONNECTION FAILED|Download error|Could not resolve host|"
         r"Connection (?:refused|reset|broken)|timed out",
     ),
     (
         "invalid_option",
-        "Correct that spec in packages, python_version or file.",
+        SPEC,
         r"InvalidMatchSpec|InvalidVersionSpec|InvalidSpec|Error parsing (?:MatchSpec|version)|Invalid (?:version|spec)|match_spec\.py",
     ),
-    (
-        "unsatisfiable",
-        "Loosen or correct python_version, packages or channels.",
-        r"Unsatisfiable|PackagesNotFound|ResolvePackageNotFound|SpecsConfigurationConflict|Could not solve|nothing provides",
-    ),
+    ("unsatisfiable", LOOSEN, r"Unsatisfiable|PackagesNotFound|ResolvePackageNotFound|SpecsConfigurationConflict|Could not solve|nothing provides"),
     ("build_failed", "Leave the package out, or pin another build.", r"(?:pre|post)-link script failed"),
     ("create_failed", "The package cache is damaged: remove {cache}, then run the same command again.", r"[Cc]orrupt|InvalidArchive|bad CRC"),
 )
-_SUBJECTS = {
-    "unsatisfiable": "No set of packages fulfils what is wanted",
-    "channel_unreachable": "A channel did not answer as one",
-    "hash_mismatch": "A package is not what its channel says it is",
-    "invalid_option": "The solver cannot read what is wanted",
-    "disk_full": "The disk is full",
-    "not_writable": "The prefix or the cache cannot be written",
-    "build_failed": "A script of a package failed",
-    "prefix_too_long": "The prefix is too long",
-}
-_LOOK = "Look at what the message names."
 
 
 def answer_in(text: str) -> Answer:
@@ -119,17 +96,15 @@ def failure(argv: t.Sequence[str], rc: int, stdout: str, stderr: str, request: C
     answer = answer_in(stdout)
     told = "\n".join(words_of(answer).splitlines()[:30])
     words = told or tail(stderr, 30) or tail(stdout, 30)
-    code, remedy = next(((code, remedy) for code, remedy, pattern in _ROWS if re.search(pattern, told or stderr or stdout)), ("create_failed", _LOOK))
+    code, remedy = classify_text(told or stderr or stdout, _ROWS)
     if not told and "Traceback (most recent call last)" in stderr:
         words = _raised(stderr)
     if code == "unsatisfiable" and request.offline and not indexed:
         # Offline, what it has not got is not in the channel as far as it can tell.
-        code, remedy = "channel_unreachable", "Run once without offline, or name a directory in channels."
+        code, remedy = "channel_unreachable", ONCE_ONLINE
     text = redact(strip_credentials(words)) or f"it ended with {describe_exit(rc)} and wrote nothing"
     remedy = remedy.replace("{cache}", cache)
-    return WorkerError(
-        code, f"{_SUBJECTS.get(code, 'Creating the environment failed')}: {text.rstrip('.')}.", remedy, **details(argv, rc, stdout, stderr, request)
-    )
+    return WorkerError(code, f"{subject(code)}: {text.rstrip('.')}.", remedy, **details(argv, rc, stdout, stderr, request))
 
 
 def _raised(stderr: str) -> str:
@@ -145,6 +120,5 @@ def details(argv: t.Sequence[str], rc: int, stdout: str, stderr: str, request: C
         "rc": rc,
         "stdout": strip_credentials(tail(stdout)),
         "stderr": strip_credentials(tail(stderr)),
-        "specs": list(request.specs),
-        "channels": [strip_credentials(channel) for channel in request.channels],
+        **wanted(request),
     }
