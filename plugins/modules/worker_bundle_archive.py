@@ -184,9 +184,9 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.gather im
     Means,
     Target,
     Wheels,
-    built_there,
     check_glibc,
     gather_packages,
+    needs_unknown,
     refuse_repositories,
 )
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import Indexes, combine, pip_settings, secrets_in, without_missing
@@ -267,11 +267,11 @@ def made_from(content: Content, options: t.Mapping[str, t.Any]) -> dict[str, t.A
 
 def warn(say: t.Callable[[str], None], content: Content) -> None:
     """Of what a host will lack, or nobody can check, that is known before anything is fetched."""
-    directories = built_there(content)
-    if directories:
+    unknown = needs_unknown(content)
+    if unknown:
         say(
-            f"The hosts build {', '.join(directories)}. The bundle gets setuptools and wheel for that, and nothing else that these need: "
-            "name it in the requirements file."
+            f"The hosts build {', '.join(unknown)}, and these do not say in a pyproject.toml what they need to run. "
+            "The bundle gets setuptools and wheel for that, and what they need to be built as far as they say it: name the rest in the requirements file."
         )
     if content.unverified:
         say(f"The lock has no hash for {', '.join(content.unverified)}: whatever its channel serves is packed.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import typing as t
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from ansible_collections.ew_ai.worker.plugins.module_utils.bundle import archive
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import glibc_here
 from tests.figures import tell
-from tests.integration.local_packages import local_channel, python_version, write_source_archive, write_wheel
+from tests.integration.local_packages import local_channel, python_version, write_source_archive, write_source_package, write_wheel
 from tests.integration.lock_files import explicit, packages
 from tests.integration.module_driver import run_module
 
@@ -104,6 +105,48 @@ def test_a_lock_is_kept_as_it_is(case: Case) -> None:
         built = run_module("conda_env", {**host, "file": str(lock), "mirror": str(unpacked / "channel")}, environ=ENVIRON)
         assert (built.get("code"), built["changed"]) == (code, code is None)
     assert {"alpha", "beta"} <= {each["name"] for each in built["packages"]["pip"]}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["directory", "archive"])
+def test_a_host_can_build_a_local_package_from_the_bundle_alone(case: Case, packed: bool) -> None:
+    """With what it needs to be built and to run, each as its pyproject.toml says."""
+    for name in ("setuptools", "wheel", "ew_backend_needs", "ew_runs_with"):
+        write_wheel(case.links, name, "1.0")
+    tree = write_source_package(case.directory / "tree", "ew_local")
+    project = tree / "pyproject.toml"
+    text = (
+        project.read_text()
+        .replace("requires = []", 'requires = ["ew-backend-needs"]')
+        .replace("[build-system]", 'dependencies = ["ew-runs-with"]\n[build-system]')
+    )
+    project.write_text(text)
+    (tree / "backend.py").write_text("import ew_backend_needs\n" + (tree / "backend.py").read_text())
+    local = tree
+    if packed:
+        local = pathlib.Path(shutil.make_archive(str(case.directory / "ew_local-1.0"), "gztar", case.directory, "tree"))
+    (case.directory / "requirements.txt").write_text(f"alpha\n./{local.name}\n")
+    options = {"pip": [], "requirements": [str(case.directory / "requirements.txt")]}
+    made = case.make(**options)
+    assert (made.get("msg"), made.get("warnings", [])) == (None, [])
+    unpacked = case.directory / "unpacked"
+    found = archive.examine(str(case.directory / "bundle.tar"), str(unpacked))
+    wheels = {path.rpartition("/")[2].split("-")[0] for path in found.files if path.startswith("wheels/")}
+    assert wheels == {"alpha", "beta", "setuptools", "wheel", "ew_backend_needs", "ew_runs_with"}
+    host = {"root": str(case.directory / "host"), "name": "offline", "python_version": python_version(), **options, "offline": True}
+    built = run_module("conda_env", {**host, "mirror": str(unpacked / "channel"), "find_links": [str(unpacked / "wheels")]}, environ=ENVIRON)
+    assert built.get("msg") is None
+    assert {"alpha", "ew-local", "ew-runs-with"} <= {each["name"] for each in built["packages"]["pip"]}
+
+
+def test_a_local_package_that_does_not_say_what_it_needs_is_told(case: Case) -> None:
+    for name in ("setuptools", "wheel"):
+        write_wheel(case.links, name, "1.0")
+    (case.directory / "tree").mkdir()
+    (case.directory / "tree/setup.py").write_text("from setuptools import setup\nsetup(name='ew-old')\n")
+    (case.directory / "requirements.txt").write_text("./tree\n")
+    made = case.make(pip=[], requirements=[str(case.directory / "requirements.txt")])
+    assert made.get("msg") is None
+    assert "./tree" in json.dumps(made["warnings"])
 
 
 def test_requirements_without_a_wheel_are_named(case: Case) -> None:

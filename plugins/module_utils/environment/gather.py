@@ -18,6 +18,7 @@ from ..files import write_text
 from ..progress import Progress
 from ..run import Completed, clean_environment, run
 from .backends import CreateRequest
+from .build_needs import needs_of
 from .content import Content
 from .indexes import Indexes
 from .installers import Installer, choose_installer, classify, failure
@@ -102,7 +103,16 @@ def refuse_repositories(content: Content) -> None:
 
 def built_there(content: Content) -> list[str]:
     """The requirements that are directories of the release, which the host builds."""
-    return [line.text for line in _lines((*content.requirements, content.pip)) if must_be_built(line)]
+    return [line.text for line in _built(content)]
+
+
+def needs_unknown(content: Content) -> list[str]:
+    """Those of them that tell what they need to run only when they are built, or not at all."""
+    return [line.text for line in _built(content) if not needs_of(line.local).known]
+
+
+def _built(content: Content) -> list[Line]:
+    return [line for line in _lines((*content.requirements, content.pip)) if must_be_built(line)]
 
 
 def _lines(files: t.Iterable[Requirements]) -> t.Iterator[Line]:
@@ -173,11 +183,15 @@ class Wheels:
         os.mkdir(copies)
         sources = write_sources(content, copies, os.environ)
         files = list(sources.wheels)
-        if built_there(content):
-            files.append(self._text("build-tools", BUILD_TOOLS))
+        needs = [needs_of(line.local) for line in _built(content)]
+        if needs:
+            files.append(self._text("build-tools", "\n".join([BUILD_TOOLS, *(row for each in needs for row in each.run), ""])))
         if files:
             self.progress(f"fetch the wheels of the requirements for Python {python}")
             self._gather(files, sources.constraints, python, directory)
+        for build in dict.fromkeys(each.build for each in needs if each.build):
+            # Each is built in a place of its own: what one wants is no matter of another's, nor of the environment's.
+            self._gather([self._text("build", "\n".join([*build, ""]))], (), python, directory)
 
     def of_text(self, text: str, python: str, directory: str) -> None:
         """Put the wheels of pinned requirements into ``directory``. Hosts compare them with the pins as they install them."""
