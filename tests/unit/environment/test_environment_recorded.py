@@ -17,6 +17,8 @@ import pytest
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment import cli_answers
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.locked import LockedPackage
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
+from ansible_collections.ew_ai.worker.plugins.module_utils.progress import silent
+from tests.integration.local_packages import served, write_conda_package
 from tests.recorded import BACKENDS, ROWS, SMALL, TOOLS, WITH_PYTHON, Lab, content_of, left_by
 from tests.shared import digest
 
@@ -190,9 +192,26 @@ def test_a_locked_file_with_another_hash_is_refused(lab: Lab, tool: str, kind: s
         lab.monkeypatch.undo()
         pathlib.Path(request.cache).mkdir()
     with pytest.raises(WorkerError) as failed:
-        backend.create(request, lambda line: None)
+        backend.create(request, silent)
     assert failed.value.code == "hash_mismatch"
     assert lab.creates() == []
+
+
+@each_backend
+def test_a_download_with_another_hash_is_refused(lab: Lab, tool: str, tmp_path: pathlib.Path) -> None:
+    """Each of them looks at what it downloads; the library is a real one here."""
+    label = SMALL[tool] if tool == "rattler" else "explicit http wrong sha256"
+    write_conda_package(tmp_path, "ew-z", {}, [])
+    with served(tmp_path) as place:
+        locked = (LockedPackage(f"http://{place}/noarch/ew-z-1.0-0.tar.bz2", sha256="0" * 64),)
+        request = lab.request(tool, label, specs=(), channels=(), locked=locked)
+        backend = lab.backend(tool, label)
+        if tool == "rattler":
+            lab.monkeypatch.undo()
+            pathlib.Path(request.cache).mkdir()
+        with pytest.raises(WorkerError) as failed:
+            backend.create(request, silent)
+    assert failed.value.code == "hash_mismatch", failed.value.message
 
 
 NOISY = [
@@ -285,17 +304,12 @@ def test_an_interrupted_create_is_a_failure_whatever_it_says(lab: Lab, tool: str
     assert lab.envs() == []
 
 
-def test_errors_that_are_only_in_micromambas_log_are_told(lab: Lab) -> None:
-    """conda has them in "message" and "errors", the library raises them."""
-    answer = cli_answers.answer_in(ROWS["micromamba", "create unsatisfiable json"]["stdout"])
-    assert not {"errors", "error", "message"} & answer.keys()
-    with pytest.raises(WorkerError, match="ew-lib") as failed:
-        lab.create("micromamba", "create unsatisfiable json")
-    assert failed.value.code == "unsatisfiable"
-
-
-@pytest.mark.parametrize(("tool", "label"), [("conda", "create unsatisfiable json"), ("rattler", "unsatisfiable")])
-def test_errors_of_the_others_are_told(lab: Lab, tool: str, label: str) -> None:
+@each_backend
+def test_errors_are_told_wherever_they_stand(lab: Lab, tool: str) -> None:
+    """micromamba has them in its log alone, conda in "message" and "errors", and the library raises them."""
+    label = "unsatisfiable" if tool == "rattler" else "create unsatisfiable json"
+    if tool == "micromamba":
+        assert not {"errors", "error", "message"} & cli_answers.answer_in(ROWS[tool, label]["stdout"]).keys()
     with pytest.raises(WorkerError, match="ew-lib") as failed:
         lab.create(tool, label)
     assert failed.value.code == "unsatisfiable"
