@@ -313,3 +313,4 @@ def test_errors_are_told_wherever_they_stand(lab: Lab, tool: str) -> None:
     with pytest.raises(WorkerError, match="ew-lib") as failed:
         lab.create(tool, label)
     assert failed.value.code == "unsatisfiable"
+    assert not {"{", "}"} & set(failed.value.message), "the answer as it is"

@@ -24,7 +24,11 @@ from tests.integration.local_packages import index_channel, write_conda_package
 from tests.recorded import ROWS, SMALL, Lab
 from tests.shared import digest
 
-RUNS = 5
+TELLS = """import atexit
+atexit.register(os.write, 2, b"shuts down")
+
+
+"""
 # In the place of the child's own.
 PRINTS = """def make_client(library):
     print('{\"packages\": []}', flush=True)
@@ -65,37 +69,38 @@ def test_a_crash_without_an_answer_is_a_failure(lab: Lab) -> None:
     assert lab.envs() == []
 
 
-def test_the_librarys_process_leaves_before_it_can_crash(lab: Lab, channel: pathlib.Path) -> None:
-    ended: list[int] = []
-    real = rattler_backend.stream
+@pytest.fixture
+def child(lab: Lab) -> t.Callable[[str, str], list[Stream]]:
+    """Changes the text of the library's child, and gives a list of the runs of it that ended."""
 
-    def watched(*arguments: t.Any) -> Stream:
-        done = real(*arguments)
-        ended.append(done.rc)
-        return done
+    def change(before: str, after: str) -> list[Stream]:
+        ended: list[Stream] = []
+        real = rattler_backend.stream
 
-    lab.monkeypatch.setattr(rattler_backend, "stream", watched)
-    for _run in range(RUNS):
-        lab.run(wanted(lab, channel, "plain"))
-        lab.absent()
-    assert ended == [0] * RUNS
+        def changed(argv: t.Sequence[str], *arguments: t.Any) -> Stream:
+            assert before in argv[-1]
+            ended.append(real([*argv[:-1], argv[-1].replace(before, after)], *arguments))
+            return ended[-1]
+
+        lab.monkeypatch.setattr(rattler_backend, "stream", changed)
+        return ended
+
+    return change
 
 
-def test_what_the_library_prints_is_no_answer(lab: Lab, channel: pathlib.Path) -> None:
+def test_the_librarys_process_leaves_before_it_can_crash(lab: Lab, channel: pathlib.Path, child: t.Callable[[str, str], list[Stream]]) -> None:
+    """It crashes while the interpreter shuts down: that never begins."""
+    ended = child("class HashMismatch(", f"{TELLS}class HashMismatch(")
+    lab.run(wanted(lab, channel, "plain"))
+    assert [(each.rc, "shuts down" in each.stderr) for each in ended] == [(0, False)]
+
+
+def test_what_the_library_prints_is_no_answer(lab: Lab, channel: pathlib.Path, child: t.Callable[[str, str], list[Stream]]) -> None:
     """The child's own stream carries its answers alone: whatever else is printed in it goes elsewhere."""
-    lines: list[str] = []
-    real = rattler_backend.stream
-
-    def noisy(argv: t.Sequence[str], *arguments: t.Any) -> Stream:
-        source = argv[-1].replace("def make_client(", f"{PRINTS}def real_client(")
-        done = real([*argv[:-1], source], *arguments)
-        lines.extend(done.lines)
-        assert '{"packages": []}' in done.stderr
-        return done
-
-    lab.monkeypatch.setattr(rattler_backend, "stream", noisy)
+    ended = child("def make_client(", f"{PRINTS}def real_client(")
     assert [each["name"] for each in lab.run(wanted(lab, channel, "plain"))["packages"]["conda"]] == ["plain"]
-    assert '{"packages": []}' not in lines
+    (run,) = ended
+    assert ('{"packages": []}' in run.lines, '{"packages": []}' in run.stderr) == (False, True)
 
 
 def test_every_part_of_a_package_is_text(lab: Lab, channel: pathlib.Path) -> None:
