@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import subprocess
 import typing as t
@@ -21,9 +20,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.cli_backend import CliBackend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.locked import LockedPackage
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
-from ansible_collections.ew_ai.worker.plugins.module_utils.progress import silent
 from tests.recorded import ROWS, TOOLS, Lab
-from tests.shared import wait_until
 
 SECRET = "geheim-4711"
 BASE = CreateRequest("/p", ("python 3.10.*",), ("conda-forge",), "linux-64", "/c/conda", "/s", False, 60)
@@ -293,11 +290,6 @@ def test_an_answer_is_found_in_noise(text: str, expected: dict[str, t.Any]) -> N
     assert cli_answers.answer_in(text) == expected
 
 
-@pytest.mark.parametrize("tool", TOOLS)
-def test_what_a_post_link_script_prints_does_not_hide_the_answer(tool: str) -> None:
-    assert cli_answers.linked_in(cli_answers.answer_in(ROWS[tool, "noisy post-link json"]["stdout"])) == {"ew-noisy"}
-
-
 def test_link_scripts_are_left_to_the_caller(lab: Lab) -> None:
     """micromamba ends with 0 when one fails, conda runs them with its cache in reach: here none of them does, and build.py runs each."""
     assert ROWS["micromamba", "failing post-link create json"]["rc"] == 0
@@ -338,33 +330,6 @@ def test_a_truncated_record_is_no_package(tmp_path: pathlib.Path, text: str) -> 
     (tmp_path / "conda-meta").mkdir()
     (tmp_path / "conda-meta/a-1-0.json").write_text(text)
     assert cli_prefix.read_records(str(tmp_path)) == {"a-1-0.json": {}}
-
-
-def test_a_prefix_that_is_too_long_is_refused_before_the_tool_runs(lab: Lab) -> None:
-    """conda leaves debris, micromamba says success."""
-    with pytest.raises(WorkerError) as failed:
-        lab.create("micromamba", "create by prefix success json", prefix="/" + "d" * 253)
-    assert failed.value.code == "prefix_too_long"
-    assert not (lab.top / "log").exists()
-
-
-def test_a_tool_that_does_not_end_is_stopped_with_all_that_it_started(lab: Lab) -> None:
-    program = lab.top / "conda"
-    program.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo conda 26.7.1; exit; fi\n(exec sleep 300) & echo $! >{lab.top}/pid; wait\n')
-    program.chmod(0o755)
-    with pytest.raises(WorkerError) as failed:
-        CliBackend("conda", str(program)).create(lab.request("conda", "create by prefix success json", timeout=1), silent)
-    assert failed.value.code == "timeout"
-    pid = int((lab.top / "pid").read_text())
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in pathlib.Path(f"/proc/{pid}/stat").read_text().split()[2], "what the tool started has ended")
-
-
-def test_an_orphan_that_holds_the_pipe_does_not_hold_the_build(lab: Lab) -> None:
-    program = lab.top / "conda"
-    program.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo conda 26.7.1; exit; fi\n(exec sleep 300) &\nexit 3\n')
-    program.chmod(0o755)
-    with pytest.raises(WorkerError, match="status 3"):
-        CliBackend("conda", str(program)).create(lab.request("conda", "create by prefix success json"), silent)
 
 
 def test_backend_of_a_name(lab: Lab) -> None:
