@@ -31,7 +31,7 @@ def needs_of(path: str) -> Needs:
     """Of a directory, or an archive made of one. Nothing where it does not say."""
     try:
         data = _toml().loads(_project_file(path))
-    except (OSError, ValueError, tarfile.TarError):
+    except (ImportError, OSError, ValueError, tarfile.TarError):
         return Needs()
     system, project = (table if isinstance(table, dict) else {} for table in (data.get("build-system"), data.get("project")))
     dynamic = project.get("dynamic")
