@@ -138,6 +138,18 @@ def test_a_host_can_build_a_local_package_from_the_bundle_alone(case: Case, pack
     assert {"alpha", "ew-local", "ew-runs-with"} <= {each["name"] for each in built["packages"]["pip"]}
 
 
+def test_what_local_packages_need_of_each_other_is_looked_for_on_no_index(case: Case) -> None:
+    for name in ("setuptools", "wheel"):
+        write_wheel(case.links, name, "1.0")
+    for name in ("ew_common", "ew_service"):
+        write_source_package(case.directory / name, name)
+    project = case.directory / "ew_service" / "pyproject.toml"
+    project.write_text(project.read_text().replace("[build-system]", 'dependencies = ["Ew.Common>=1"]\n[build-system]'))
+    (case.directory / "requirements.txt").write_text("./ew_service\n./ew_common\n")
+    made = case.make(pip=[], requirements=[str(case.directory / "requirements.txt")])
+    assert (made.get("msg"), made.get("warnings", [])) == (None, [])
+
+
 def test_a_local_package_that_does_not_say_what_it_needs_is_told(case: Case) -> None:
     for name in ("setuptools", "wheel"):
         write_wheel(case.links, name, "1.0")

@@ -18,12 +18,12 @@ from ..files import write_text
 from ..progress import Progress
 from ..run import Completed, clean_environment, run
 from .backends import CreateRequest
-from .build_needs import needs_of
+from .build_needs import Needs, extras_in, name_in, needs_of
 from .content import Content
 from .indexes import Indexes
 from .installers import Installer, choose_installer, classify, failure
 from .rattler_backend import RattlerBackend
-from .requirements import Line, Requirements
+from .requirements import UNKNOWN_TREE, Line, Requirements
 from .sources import must_be_built, write_sources
 from .specs import strip_credentials
 
@@ -108,11 +108,15 @@ def built_there(content: Content) -> list[str]:
 
 def needs_unknown(content: Content) -> list[str]:
     """Those of them that tell what they need to run only when they are built, or not at all."""
-    return [line.text for line in _built(content) if not needs_of(line.local).known]
+    return [line.text for line in _built(content) if line.digest != UNKNOWN_TREE and not _needs(line).known]
 
 
 def _built(content: Content) -> list[Line]:
     return [line for line in _lines((*content.requirements, content.pip)) if must_be_built(line)]
+
+
+def _needs(line: Line) -> Needs:
+    return needs_of(line.local, extras_in(line.text))
 
 
 def _lines(files: t.Iterable[Requirements]) -> t.Iterator[Line]:
@@ -183,9 +187,12 @@ class Wheels:
         os.mkdir(copies)
         sources = write_sources(content, copies, os.environ)
         files = list(sources.wheels)
-        needs = [needs_of(line.local) for line in _built(content)]
+        needs = [_needs(line) for line in _built(content)]
         if needs:
-            files.append(self._text("build-tools", "\n".join([BUILD_TOOLS, *(row for each in needs for row in each.run), ""])))
+            # What one of them needs of another is in the requirements already, and an index may have a stranger's of that name.
+            own = {each.name for each in needs}
+            wanted = [row for each in needs for row in each.run if name_in(row) not in own]
+            files.append(self._text("build-tools", "\n".join([BUILD_TOOLS, *wanted, ""])))
         if files:
             self.progress(f"fetch the wheels of the requirements for Python {python}")
             self._gather(files, sources.constraints, python, directory)

@@ -12,19 +12,22 @@ import sys
 
 import pytest
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build_needs import Needs, needs_of
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build_needs import Needs, extras_in, name_in, needs_of
 
 WHOLE = '[build-system]\nrequires = ["hatchling>=1", "wheel"]\n[project]\nname = "x"\ndependencies = ["numpy>=1.26,<2"]\n'
 CASES = [
-    (WHOLE, Needs(("hatchling>=1", "wheel"), ("numpy>=1.26,<2",), True)),
-    ('[project]\nname = "x"\n', Needs((), (), True)),
-    ('[build-system]\nrequires = ["setuptools"]\n', Needs(("setuptools",), (), False)),
-    ('[project]\nname = "x"\ndynamic = ["dependencies"]\n', Needs((), (), False)),
-    ('[build-system]\nrequires = ["-r evil.txt", "a @ file:///b", "a\\nb", 3]\n', Needs()),
-    ('[build-system]\nrequires = "setuptools"\n', Needs()),
-    ("build-system = 1\nproject = []\n", Needs()),
-    ("[broken\n", Needs()),
-    ("", Needs()),
+    (WHOLE, Needs(("hatchling>=1", "wheel"), ("numpy>=1.26,<2",), True, "x")),
+    ('[project]\nname = "X.._y"\n', Needs((), (), True, "x-y")),
+    ('[build-system]\nrequires = ["setuptools"]\n', Needs(("setuptools",), (), False, "tree")),
+    ('[project]\nname = "x"\ndynamic = ["dependencies"]\n', Needs((), (), False, "x")),
+    # What is left out is not all.
+    ('[project]\nname = "x"\ndependencies = ["a", "b @ https://example.com/b.whl"]\n', Needs((), ("a",), False, "x")),
+    ('[build-system]\nrequires = ["-r evil.txt", "a @ file:///b", "a\\nb", 3]\n', Needs(name="tree")),
+    ('[build-system]\nrequires = "setuptools"\n', Needs(name="tree")),
+    ("build-system = 1\nproject = []\n", Needs(name="tree")),
+    ("[broken\n", Needs(name="tree")),
+    ("a = " + "[" * 100_000, Needs(name="tree")),
+    ("", Needs(name="tree")),
 ]
 
 
@@ -35,14 +38,39 @@ def test_what_a_package_says(tmp_path: pathlib.Path, text: str, expected: Needs,
     (tree / "below").mkdir(parents=True)
     (tree / "below/pyproject.toml").write_text('[build-system]\nrequires = ["of-another"]\n')
     (tree / "pyproject.toml").write_text(text)
-    assert needs_of(shutil.make_archive(str(tmp_path / "x-1.0"), "gztar", tmp_path, "tree") if packed else str(tree)) == expected
+    assert needs_of(shutil.make_archive(str(tmp_path / "tree-1.0"), "gztar", tmp_path, "tree") if packed else str(tree)) == expected
 
 
-@pytest.mark.parametrize("name", ["absent", "empty", "x.tar.gz"])
+@pytest.mark.parametrize("name", ["absent", "empty", "x.tar.gz", "cut-1.0.tar.gz"])
 def test_what_says_nothing(tmp_path: pathlib.Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.tar.gz").write_bytes(b"no archive")
-    assert needs_of(str(tmp_path / name)) == Needs()
+    whole = pathlib.Path(shutil.make_archive(str(tmp_path / "whole"), "gztar", pathlib.Path(__file__).parent, pathlib.Path(__file__).name))
+    (tmp_path / "cut-1.0.tar.gz").write_bytes(whole.read_bytes()[:500])
+    found = needs_of(str(tmp_path / name))
+    assert (found.build, found.run, found.known) == ((), (), False)
+
+
+@pytest.mark.parametrize(
+    ("line", "run", "known"),
+    [
+        ("./x", ("a",), True),
+        ("./x[gpu]", ("a", "torch"), True),
+        ("./x[GPU, web] ; python_version > '3'", ("a", "torch", "aiohttp"), True),
+        ("./x[nobody]", ("a",), False),
+        ("x[web] @ file:///somewhere/x", ("a", "aiohttp"), True),
+    ],
+)
+def test_extras_that_are_asked_for_count(tmp_path: pathlib.Path, line: str, run: tuple[str, ...], known: bool) -> None:
+    optional = '[project.optional-dependencies]\nGpu = ["torch"]\nweb = ["aiohttp"]\n'
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "x"\ndependencies = ["a"]\n{optional}')
+    found = needs_of(str(tmp_path), extras_in(line))
+    assert (found.run, found.known) == (run, known)
+
+
+@pytest.mark.parametrize(("row", "name"), [("Ew_Common", "ew-common"), ("ew.common>=1", "ew-common"), ("a[b]<2", "a"), (" ", "")])
+def test_the_name_in_a_requirement(row: str, name: str) -> None:
+    assert name_in(row) == name
 
 
 def test_an_older_python_reads_it_too(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
