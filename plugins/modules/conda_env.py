@@ -158,8 +158,9 @@ options:
   backend:
     description:
       - What creates the environment. V(auto) is V(rattler), or what O(executable) names.
-      - The others are programs of the host. One that is named and absent is the error C(backend_unavailable), which tells every place
-        that was looked at. The fingerprint does not depend on it, so a change of it alone builds nothing.
+      - The others are programs of the host. One that is named and absent where something is to be built is the error
+        C(backend_unavailable), in check mode too, which tells every place that was looked at. The fingerprint does not depend on it, so a
+        change of it alone builds nothing.
       - They run with a configuration of their own; no C(.condarc), C(CONDA_*) or C(MAMBA_*) of whoever runs the module counts.
     type: str
     choices: [auto, rattler, conda, mamba, micromamba]

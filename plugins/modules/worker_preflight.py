@@ -335,6 +335,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ew_ai.worker.plugins.module_utils import network, user_manager
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import refuse_absent_program
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import lease, store
 from ansible_collections.ew_ai.worker.plugins.module_utils.generation import state as states
@@ -521,12 +522,8 @@ def facts_of(wanted: Wanted, host: Host, active: t.Optional[states.Record]) -> d
 
 def backend_findings(wanted: t.Mapping[str, t.Any]) -> list[Finding]:
     """A program for the environment that was named and is not here, or that root must not run. Looks at files alone."""
-    if wanted["backend"] == "rattler" or (wanted["backend"] == "auto" and wanted["executable"] is None):
-        return []
-    from ansible_collections.ew_ai.worker.plugins.module_utils.environment.cli_detection import check_place
-
     try:
-        check_place(wanted["backend"], wanted["executable"], os.environ, str(pathlib.Path.home()), os.geteuid())
+        refuse_absent_program(wanted["backend"], wanted["executable"])
     except WorkerError as error:
         words = error.message.replace("Option 'executable'", "worker_conda_path").replace("\n", " ")
         return [Finding(error.code, words, error.remedy.replace("executable", "worker_conda_path").replace("backend:", "worker_backend:"))]

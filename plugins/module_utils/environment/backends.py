@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
 import re
 import typing as t
 
@@ -81,6 +82,18 @@ def choose_backend(wanted: str, executable: t.Optional[str]) -> str:
     if executable is not None and executable.startswith("-"):
         raise OptionError("executable", executable, "no program has such a name", "Give a name such as conda, or a path.")
     return "rattler" if wanted == "auto" and executable is None else wanted
+
+
+def refuse_absent_program(name: str, executable: t.Optional[str]) -> None:
+    """Raise WorkerError ``backend_unavailable`` or ``unsafe_executable`` where a program was named that cannot be run here.
+
+    Looks at files alone: in check mode too, and before anything is made. What the program is, ``detect`` finds out.
+    """
+    if name == "rattler" or (name == "auto" and executable is None):
+        return
+    from .cli_detection import check_place
+
+    check_place(name, executable, os.environ, str(pathlib.Path.home()), os.geteuid())
 
 
 def make_backend(name: str, executable: t.Optional[str] = None) -> Backend:

@@ -18,6 +18,7 @@ from ..files import locked
 from ..processes import users_of
 from ..progress import Begin, Progress, silent
 from .activation import base_activation
+from .backends import refuse_absent_program
 from .build import Means, build, remove_prefix
 from .content import Content
 from .content import fingerprint as fingerprint_of
@@ -67,6 +68,8 @@ def present(wanted: Wanted, actions: Actions, check: bool, begin: Begin) -> dict
     linked = link_path is None or _target(link_path) == os.path.basename(plan.path)
     if not plan.create and linked:
         return _result(place, plan, fingerprint, content, plan.found, link_path)
+    if plan.create:
+        refuse_absent_program(means.backend, means.executable)
     if check:
         _tell_build(place, plan, None, actions)
         _tell_link(place, plan, link_path, actions)
