@@ -43,11 +43,13 @@ class ActionModule(ActionBase):
         source, requirements_file, ignore = given.pop("source", None), given.pop("requirements_file", "requirements.txt"), given.pop("ignore", None)
         extra_files = given.pop("extra_files", None) or []
         settings, environment, health = given.pop("settings", None), given.pop("environment_settings", None), given.pop("health_settings", None)
+        toolchain = given.pop("toolchain_settings", None)
         findings, under_supervisord = preflight.settings_findings({**settings, "scope": given.get("scope", "system")}) if settings is not None else ([], [])
         wanted: dict[str, t.Any] = preflight.wanted_gpus(settings or {})
         findings += preflight.secrets_findings(given.pop("secrets", None) or {}, bool(wanted.get("gpus")))
         findings += preflight.environment_findings(environment) if environment is not None else []
         findings += preflight.health_findings(health) if health is not None else []
+        findings += preflight.toolchain_findings(toolchain) if toolchain is not None else []
         health_tls, protocol, asker = given.pop("health_tls", None) or {}, str((health or {}).get("protocol", "")), str(given.pop("asker", ""))
         findings += preflight.tls_findings(settings or {}, health_tls, protocol)
         findings += preflight.remote_tls_findings(asker, given.pop("health_tls_remote", None) or {}, health_tls)

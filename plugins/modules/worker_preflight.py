@@ -71,6 +71,9 @@ options:
   health_settings:
     description: The options that M(ew_ai.worker.grpc_health) will get, as O(settings), C(targets) left out.
     type: dict
+  toolchain_settings:
+    description: The options C(requirements) and C(find_links) that M(ew_ai.worker.worker_toolchain) will get, as O(settings).
+    type: dict
   health_tls:
     description: How the health will be asked over TLS, looked at on the controller together with O(settings).
     type: dict
@@ -594,6 +597,7 @@ def main() -> None:
             "settings": {"type": "dict"},
             "environment_settings": {"type": "dict"},
             "health_settings": {"type": "dict"},
+            "toolchain_settings": {"type": "dict"},
             "health_tls": {"type": "dict"},
             "health_tls_remote": {"type": "dict"},
             "secrets": {"type": "dict", "no_log": True},

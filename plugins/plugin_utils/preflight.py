@@ -28,6 +28,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs imp
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.wanted import check_lock, wanted_content, wanted_place
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
 from ansible_collections.ew_ai.worker.plugins.module_utils.health import options as health
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.toolchain_pins import parse_pins
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.toolchain_pip import refuse_blanks
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.supervisor import options as supervisor
@@ -118,6 +119,16 @@ def environment_findings(settings: Options) -> list[Finding]:
         *((lambda each=each: check_channels([each], params["allow_anaconda_defaults"])) for each in params["channels"] or []),
         *((lambda each=each: _judge_requirement(each, params)) for each in params["pip"] if not local_path(each).startswith(("/", "file:"))),
         *((lambda each=each: refuse_blanks(each, _list(params[each]))) for each in ("index_url", "extra_index_urls", "find_links")),
+    ]
+    return [_finding(error, names) for error in map(_error_of, judges) if error is not None]
+
+
+def toolchain_findings(settings: Options) -> list[Finding]:
+    """What worker_toolchain would refuse of these options, which is after the accounts were made."""
+    names = {name: f"worker_toolchain_{name}" for name in ("requirements", "find_links")}
+    judges: list[t.Callable[[], object]] = [
+        lambda: parse_pins(str(settings.get("requirements") or "")),
+        lambda: refuse_blanks("find_links", [str(each) for each in _list(settings.get("find_links"))]),
     ]
     return [_finding(error, names) for error in map(_error_of, judges) if error is not None]
 

@@ -169,6 +169,23 @@ def test_all_bad_settings_of_the_environment_are_told_at_once() -> None:
     assert len(words(preflight.environment_findings({**ENVIRONMENT, **bad}))) == 6
 
 
+@pytest.mark.parametrize(
+    ("settings", "beginning"),
+    [
+        ({"requirements": "numpy"}, "worker_toolchain_requirements has the value 'numpy'"),
+        ({"requirements": "numpy==1"}, "worker_toolchain_requirements has the value 'numpy==1': it has no --hash"),
+        ({"requirements": ""}, "worker_toolchain_requirements has the value '': it names no package"),
+        ({"requirements": "-e ."}, "worker_toolchain_requirements has"),
+        ({"find_links": ["/a b"]}, "worker_toolchain_find_links has the value '/a b'"),
+    ],
+)
+def test_bad_settings_of_the_toolchain(settings: dict[str, t.Any], beginning: str) -> None:
+    good = {"requirements": (CHECKOUT / "roles/worker/files/toolchain.txt").read_text(encoding="utf-8"), "find_links": ["/srv/wheels", "https://host/wheels"]}
+    assert preflight.toolchain_findings(good) == []
+    (found,) = words(preflight.toolchain_findings({**good, **settings}))
+    assert found.startswith(beginning)
+
+
 LOCK = parse_input("@EXPLICIT\nhttps://host/forge/linux-64/python-3.11.7-0.conda\n", "explicit.txt", None)
 
 
