@@ -10,7 +10,6 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment.specs import strip_credentials
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import preflight
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.bundle import findings as bundle_findings
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.run_identity import is_dead, this_run
@@ -77,7 +76,7 @@ class ActionModule(ActionBase):
             wanted["executable"] = preflight.named_program(environment)
         for name in ("user", "bind_to_unit", "limits"):
             wanted[name] = (settings or {}).get(name)
-        addresses = [strip_credentials(str(each)) for each in given.get("addresses") or [] if each]
+        addresses = preflight.askable_addresses(given.get("addresses") or [])
         return {**given, "addresses": addresses, "wanted": wanted, "controller_findings": findings, "supervisord_findings": under_supervisord}
 
     def _find_hook(self, name: str) -> str:

@@ -52,7 +52,8 @@ def findings(given: str, python_version: str) -> tuple[dict[str, t.Any], list[di
     try:
         found = inspect_bundle(given)
     except WorkerError as error:
-        return {}, [{"check": error.code, "msg": error.message, "remedy": error.remedy}]
+        named = error.message if "worker_bundle" in error.message else f"worker_bundle: {error.message}"
+        return {}, [{"check": error.code, "msg": named, "remedy": error.remedy}]
     told = {
         "id": found.id,
         "machine": found.machine,

@@ -155,7 +155,7 @@ def _judge_requirement(line: str, params: Options) -> None:
 
 def health_findings(settings: Options) -> list[Finding]:
     """What grpc_health would refuse of these options, which is after the move."""
-    params, findings = _validated(GRPC_HEALTH_SPEC, {**settings, "targets": [{"address": "127.0.0.1:50051"}]}, "health")
+    params, findings = _validated(GRPC_HEALTH_SPEC, {**settings, "targets": [{"address": "127.0.0.1:50051"}]}, "health", "worker_health_")
     defaults = {name: spec.get("default") for name, spec in GRPC_HEALTH_SPEC.items()}
     return findings or [_finding(each, _GRPC_HEALTH) for each in _refusals(health.read, params, defaults)]
 
@@ -243,17 +243,27 @@ def askable_channels(settings: Options) -> list[str]:
     """The channels as names or addresses, without credentials; only those that conda_env would take."""
 
     def fits(channel: str) -> bool:
-        return _error_of(lambda: check_channels([channel], True)) is None
+        return _error_of(lambda: check_channels([channel], bool(settings.get("allow_anaconda_defaults")))) is None
 
-    fitting = [each for each in _list(settings.get("channels")) if fits(each)]
-    return [strip_credentials(each) for each in check_channels(fitting, True)]
+    given = _list(settings.get("channels"))
+    fitting = [each for each in given if fits(each)]
+    # Where none fits, the channel that stands in for none at all is not wanted.
+    return [] if given and not fitting else [strip_credentials(each) for each in check_channels(fitting, True)]
 
 
-def _validated(spec: Options, settings: Options, what: str) -> tuple[Params, list[Finding]]:
-    """The options with the types that the module would give them, or what it would say of them."""
+def askable_addresses(addresses: t.Iterable[t.Any]) -> list[str]:
+    """The indexes without credentials; only those that pip would take."""
+    given = [str(each) for each in addresses if each]
+    return [strip_credentials(each) for each in given if _error_of(lambda each=each: refuse_blanks("index_url", [each])) is None]
+
+
+def _validated(spec: Options, settings: Options, what: str, variables: str = "worker_") -> tuple[Params, list[Finding]]:
+    """The options with the types that the module would give them, or what it would say of them. variables: how the role's names of them begin."""
     result = ArgumentSpecValidator(dict(spec)).validate(dict(settings))
     remedy = "Correct it: ansible-doc --type role ew_ai.worker.worker lists all variables."
-    messages = [strip_credentials(text).rstrip(".") for text in result.error_messages]
+    # In the words of the role, as far as they tell which option they mean.
+    texts = [re.sub(r"\bfound in (\w+)", rf"found in {variables}\1", text) for text in result.error_messages]
+    messages = [strip_credentials(text).rstrip(".") for text in texts]
     return dict(result.validated_parameters), [_of("invalid_option", f"A setting of {what} is refused: {text}.", remedy) for text in messages]
 
 

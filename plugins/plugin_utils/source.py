@@ -99,7 +99,7 @@ def _judge(directory: str, entries: list[Entry], problems: list[WorkerError], re
         failures.append(_neither(directory))
     files = _Files(directory, content, failures)
     name = os.path.normpath(requirements_file)
-    if os.path.isabs(name) or name.split("/")[0] == "..":
+    if os.path.isabs(name) or name.split("/")[0] == ".." or "\0" in name:
         failures.append(OptionError("requirements_file", requirements_file, *_NOT_BELOW))
     elif content.find(name) is None:
         warnings.append(f"{os.path.join(directory, name)} does not exist (or is left out): the worker gets no packages from a requirements file.")

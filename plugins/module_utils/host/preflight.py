@@ -31,6 +31,8 @@ from . import reach
 OLDEST_PYTHON = (3, 9)
 OLDEST_SYSTEMD = 247
 FREE_INODES = 20_000
+# Of one worker on one host. The role's tasks/begin.yml makes one more at most.
+MOST_INSTANCES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +190,9 @@ def check_accounts(accounts: t.Sequence[str], user: str) -> list[Finding]:
 
 def check_instances(instances: t.Sequence[str], ports: t.Sequence[int]) -> list[Finding]:
     """Names and ports of the instances, each there once: what ew_worker would refuse only after the environment was built."""
+    if len(instances) > MOST_INSTANCES:
+        remedy = f"Let worker_count be {MOST_INSTANCES} at most, or give several workers names of their own."
+        return [Finding("invalid_instances", f"More than {MOST_INSTANCES} instances are wanted (worker_count, worker_instances).", remedy)]
     found = [finding for name in instances for finding in _refused("invalid_instances", names.check_name, "worker_instances.name", name)]
     twice = [f"the name {name!r}" for name in _repeated(instances)] + [f"port {port}" for port in _repeated(ports)]
     remedy = "Give each of worker_instances a name and a port of its own."

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.ew_ai.worker.plugins.module_utils import names
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError
 from ansible_collections.ew_ai.worker.plugins.module_utils.host import preflight
+from tools.checkout import CHECKOUT
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../w", "a/b", "/etc", "-x", "A", "a b", "a\n", "a.b", "%i", "é", "$(id)", "x" * 65])
@@ -90,7 +91,16 @@ def test_a_root_that_others_could_exchange_is_unsafe(tmp_path: pathlib.Path) -> 
     assert [each.check for each in preflight.check_owners(str(link / "new"))] == ["unsafe_root"]
 
 
-def test_a_count_with_thousands_of_wrong_ports_makes_one_finding() -> None:
-    (found,) = preflight.check_instances([str(number) for number in range(100_000)], range(50051, 150_051))
-    assert found.msg == "An instance has the port 65536."
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(preflight.MOST_INSTANCES, "An instance has the port 65536."), (preflight.MOST_INSTANCES + 1, "More than 1000 instances are wanted (worker_count,")],
+)
+def test_a_count_with_hundreds_of_wrong_ports_makes_one_finding(count: int, message: str) -> None:
+    (found,) = preflight.check_instances([str(number) for number in range(count)], range(65_000, 65_000 + count))
+    assert found.msg.startswith(message)
     assert "worker_count" in found.remedy
+
+
+def test_the_role_makes_no_more_instances_than_can_be_refused() -> None:
+    text = (CHECKOUT / "roles/worker/tasks/begin.yml").read_text(encoding="utf-8")
+    assert f"[worker_count | int, {preflight.MOST_INSTANCES + 1}] | min" in text
