@@ -253,8 +253,11 @@ def askable_channels(settings: Options) -> list[str]:
 
 def askable_addresses(addresses: t.Iterable[t.Any]) -> list[str]:
     """The indexes without credentials; only those that pip would take."""
-    given = [str(each) for each in addresses if each]
-    return [strip_credentials(each) for each in given if _error_of(lambda each=each: refuse_blanks("index_url", [each])) is None]
+
+    def fits(address: str) -> bool:
+        return _error_of(lambda: refuse_blanks("index_url", [address])) is None
+
+    return [strip_credentials(each) for each in map(str, filter(None, addresses)) if fits(each)]
 
 
 def _validated(spec: Options, settings: Options, what: str, variables: str = "worker_") -> tuple[Params, list[Finding]]:

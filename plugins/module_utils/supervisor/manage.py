@@ -54,7 +54,7 @@ class Look:
 def manage(params: options.Params, check_mode: bool, warn: t.Callable[[str], None]) -> dict[str, t.Any]:
     """The result of ew_worker. warn: takes a sentence. Raises WorkerError, which carries what was done until then."""
     layout = options.worker_layout(params)
-    _judge(params, layout)
+    _judge(params, layout, check_mode)
     if params["scope"] == "user" and params["supervisor"] != "supervisord":
         # Before root leaves anything among an account's files.
         user_manager.check_usable(user_manager.own_login())
@@ -68,14 +68,14 @@ def manage(params: options.Params, check_mode: bool, warn: t.Callable[[str], Non
         return _done(params, _look(params, layout, read_salt(layout.salt), warn))
 
 
-def _judge(params: options.Params, layout: WorkerLayout) -> None:
+def _judge(params: options.Params, layout: WorkerLayout, check_mode: bool) -> None:
     """Refuse a bad option before there is so much as a lock."""
     listed = options.instances(params)
     if params["instances"] is not None:
         options.chosen(params, [one.name for one in listed])
     if _is_writing(params):
         # Where the secrets will lie changes nothing about the options.
-        _spec(params, layout, listed, credentials=False)
+        port_tls.check_there(_spec(params, layout, listed, credentials=False), may_come=check_mode)
 
 
 def _is_writing(params: options.Params) -> bool:

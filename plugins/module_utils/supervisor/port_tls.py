@@ -35,18 +35,27 @@ def paths(spec: Spec, instance: Instance) -> dict[str, str]:
     return {name: f"{directory}/tls_{name}" if spec.credentials else path for name, path in spec.tls}
 
 
-def check(spec: Spec, owner: tuple[int, int]) -> None:
-    """Raise OptionError for a file that is not there, or that the process will not be able to read. owner: (uid, gid) of its account."""
+def check_there(spec: Spec, may_come: bool) -> None:
+    """Raise OptionError for what is no file, or not there. may_come: whether it may be missing yet, as in check mode."""
     for name, path in spec.tls:
-        check_one(f"tls.{name}", path, spec.credentials, owner)
+        check_file(f"tls.{name}", path)
+        if not may_come:
+            _status(f"tls.{name}", path)
+
+
+def check(spec: Spec, owner: tuple[int, int]) -> None:
+    """Raise OptionError for a file that the process will not be able to read, or that others could exchange; see ``check_there`` for one that is missing.
+
+    owner: (uid, gid) of the account of the process.
+    """
+    for name, path in spec.tls:
+        if os.path.exists(path):
+            check_one(f"tls.{name}", path, spec.credentials, owner)
 
 
 def check_one(option: str, path: str, credentials: bool, owner: t.Optional[tuple[int, int]]) -> None:
     """As ``check``, for the file that one option names. owner: None where the account is not there yet."""
-    try:
-        status = os.stat(check_file(option, path))
-    except OSError as error:
-        raise OptionError(option, path, f"it cannot be read: {error.strerror}", "Put the file there first, on the host.") from None
+    status = _status(option, path)
     # systemd reads a credential as root at every start, wherever links lead: who could exchange it could have any file of root's handed on.
     exchangeable = writable_by_others(path, lasting=True) if credentials else None
     if exchangeable:
@@ -55,6 +64,13 @@ def check_one(option: str, path: str, credentials: bool, owner: t.Optional[tuple
     if not credentials and owner is not None and not _may_read(status, *owner):
         remedy = f"Give it to the group of the account: chgrp {owner[1]} {path} && chmod 640 {path}"
         raise OptionError(option, path, f"the account of the instances (uid {owner[0]}) may not read it", remedy)
+
+
+def _status(option: str, path: str) -> os.stat_result:
+    try:
+        return os.stat(check_file(option, path))
+    except OSError as error:
+        raise OptionError(option, path, f"it cannot be read: {error.strerror}", "Put the file there first, on the host.") from None
 
 
 def _may_read(status: os.stat_result, uid: int, gid: int) -> bool:

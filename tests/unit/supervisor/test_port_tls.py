@@ -75,8 +75,9 @@ def test_who_can_read_a_key(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPa
 def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
     absent = str(tmp_path / "absent")
     with pytest.raises(OptionError) as refused:
-        port_tls.check(spec(("cert", absent), credentials=True), STRANGER)
+        port_tls.check_there(spec(("cert", absent), credentials=True), may_come=False)
     assert (refused.value.details["option"], "No such file" in refused.value.message) == ("tls.cert", True)
+    port_tls.check_there(spec(("cert", absent), credentials=True), may_come=True)
     assert [(each.check, "worker_tls.cert" in each.msg) for each in check_files({"worker_tls.cert": absent})] == [("missing_file", True)]
     assert check_files({"worker_tls.cert": __file__}) == []
 
