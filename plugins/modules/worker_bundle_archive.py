@@ -200,6 +200,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.host.toolchain_pins i
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import Job
 from ansible_collections.ew_ai.worker.plugins.module_utils.layout import Layout
 from ansible_collections.ew_ai.worker.plugins.module_utils.module import run_module
+from ansible_collections.ew_ai.worker.plugins.module_utils.names import check_file, check_root
 from ansible_collections.ew_ai.worker.plugins.module_utils.progress import Progress
 from ansible_collections.ew_ai.worker.plugins.module_utils.redact import MASKED_LENGTH
 
@@ -238,13 +239,14 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 def check_options(options: t.Mapping[str, t.Any]) -> None:
     """Raises OptionError."""
-    for option in ("dest", "root"):
-        if not options[option].startswith("/"):
-            raise OptionError(option, options[option], "it is not an absolute path", "Start it with /.")
+    check_root("root", options["root"])
     dest = options["dest"]
+    if not dest.startswith("/"):
+        raise OptionError("dest", dest, "it is not an absolute path", "Start it with /.")
     if os.path.isdir(dest) or not os.path.isdir(os.path.dirname(dest)):
         problem = "it is a directory" if os.path.isdir(dest) else f"there is no directory {os.path.dirname(dest)}"
         raise OptionError("dest", dest, problem, f"Name a file in a directory that is there: mkdir -p {os.path.dirname(dest)}")
+    check_file("dest", dest)
     check_glibc(options["glibc"])
     at_least("timeout", options["timeout"], 1)
     for version in options["host_pythons"]:
@@ -253,7 +255,7 @@ def check_options(options: t.Mapping[str, t.Any]) -> None:
     for option in ("index_url", "extra_index_urls", "find_links"):
         value = options[option] or []
         check_addresses(option, [value] if isinstance(value, str) else value)
-    parse_pins(options["toolchain_requirements"])
+    parse_pins(options["toolchain_requirements"], "toolchain_requirements")
 
 
 def made_from(content: Content, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
