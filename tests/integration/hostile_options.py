@@ -18,7 +18,12 @@ Args = dict[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One call. option: what the message must name; value: the bad one, shown in it unless secret; code: None where Ansible itself refuses."""
+    """One call.
+
+    real_only: what an earlier task may make, so that check mode takes it.
+    option: what the message must name; value: the bad one, shown in it unless secret; code: None where Ansible itself refuses, or a code of
+    its own is told; changed: the options that are bad, where they are not called as the message names them.
+    """
 
     module: str
     option: str
@@ -26,6 +31,13 @@ class Case:
     args: Args
     code: t.Optional[str] = "invalid_option"
     secret: bool = False
+    changed: tuple[str, ...] = ()
+    real_only: bool = False
+
+    @property
+    def options(self) -> set[str]:
+        """The module's options that the case is about."""
+        return set(self.changed) or {self.option.partition(".")[0]}
 
     @property
     def name(self) -> str:
@@ -46,12 +58,22 @@ BASES: dict[str, Args] = {
     "ew_worker": {**WORKER, "release": f"{ROOT}/releases/r", "python": f"{ROOT}/envs/e/bin/python", "instances": [INSTANCE], "supervisor": "supervisord"},
     "ew_worker_info": {**WORKER, "supervisor": "supervisord"},
     "grpc_health": {"targets": [{"address": "127.0.0.1:9"}], "attempts": 1, "protocol": "tcp"},
+    "worker_bundle": {"root": ROOT, "source": "@/bundle.tar", "bundle": "0" * 16},
+    "worker_bundle_archive": {
+        "dest": "@/bundle.tar",
+        "root": ROOT,
+        "python_version": "3.11",
+        "channels": ["@/channel"],
+        "offline": True,
+        "toolchain_requirements": f"nothing==1 --hash=sha256:{'0' * 64}\n",
+    },
     "worker_generation": {**WORKER, **RECORD},
     "worker_generation_info": WORKER,
     "worker_preflight": {**WORKER, "ports": [50051], "instances": ["0"], "wanted": {"deploys": True}, "supervisor": "supervisord", "offline": True},
     "worker_release": {"root": ROOT, "release": "0" * 16, "state": "absent"},
     "worker_toolchain": {"root": ROOT, "requirements": f"nothing==1 --hash=sha256:{'0' * 64}\n", "offline": True},
 }
+NO_MODULE = {"worker_report": "its action plugin is all there is of it: it runs on the controller, and reads what the hosts have told"}
 FINISHED: Args = {**WORKER, "state": "finished"}
 
 CYRILLIC, COMBINING, RIGHT_TO_LEFT = "w\u043erker", "cafe\u0301", "w\u202erekrow"
@@ -75,7 +97,8 @@ def _cases(
 ) -> list[Case]:
     """within: makes the arguments of a value, where it is not the option itself."""
     build = within or (lambda value: {option: value})
-    return [Case(module, option, value, {**(BASES[module] if base is None else base), **build(value)}, code) for value in values]
+    good = BASES[module] if base is None else base
+    return [Case(module, option, value, {**good, **build(value)}, code, changed=tuple(build(value))) for value in values]
 
 
 def _instance(key: str) -> t.Callable[[t.Any], Args]:
@@ -88,6 +111,14 @@ def _target(key: str) -> t.Callable[[t.Any], Args]:
 
 def _below(option: str, key: str) -> t.Callable[[t.Any], Args]:
     return lambda value: {option: {key: value}}
+
+
+def _tls(key: str) -> t.Callable[[t.Any], Args]:
+    return lambda value: {"tls": {"cert": "@/plain", "key": "@/plain", key: value}}
+
+
+def _only_for_real(cases: t.Iterable[Case]) -> list[Case]:
+    return [dataclasses.replace(case, real_only=True) for case in cases]
 
 
 def _places() -> list[Case]:
@@ -114,7 +145,7 @@ def _conda_env() -> list[Case]:
 
     found = _cases(module, "prefix", ["relative", "/opt/a b", "/opt/a\0b", "/opt/../etc/x", "/", "/etc", "/usr", f"/{'x' * 5000}"], within=prefix)
     found += _cases("conda_env_info", "prefix", ["relative", "/opt/a\0b"], within=prefix)
-    for option in ("cache", "serving_prefix"):
+    for option in ("cache", "serving_prefix", "mirror"):
         found += _cases(module, option, ["relative", "/opt/a b", "/opt/a\0b", "/opt/../etc/x"])
     versions = ["3.1", "newest", "3.11; id", "3.11\0", "$(id)", "{{ v }}", "٣.١١", "3." + "1" * 10_000, ">=", "-3.11", "nan", "3.11 || 3.12"]
     found += _cases(module, "python_version", versions)
@@ -157,7 +188,9 @@ def _conda_env() -> list[Case]:
     for option, many in (("index_url", False), ("extra_index_urls", True), ("find_links", True)):
         values = ["https://[x", "https://a b", "https://a\nb", "https://a\0b", f"https://{'x' * 100_000} y"]
         found += _cases(module, option, values, within=lambda value, option=option, many=many: {option: [value] if many else value})
-    found += _cases(module, "executable", ["/nothing/conda", "../conda", "@/pipe"], None)
+    for backend in ("auto", "conda", "mamba", "micromamba"):
+        values = ["/nothing/conda", "@/nothing/conda", "../conda", "@/pipe", "@/root", "@/plain", "/opt/con\nda", "con\0da", "--help", " "]
+        found += _cases(module, "executable", values, None, lambda value, backend=backend: {"executable": value, "backend": backend})
     found += _cases(module, "build_user", ["no-such-user", "a b", "--help", "root\0", "user\n", "b\u043eb", "x" * 100_000], None)
     found += _cases(module, "timeout", [*NUMBERS, HUGE]) + _cases(module, "lock_timeout", [-1, HUGE])
     return found
@@ -183,6 +216,10 @@ def _ew_worker() -> list[Case]:
     found += _cases(module, "secrets_file", ["@/plain", "@/root", "@/pipe", "/dev/zero"])
     for option in ("release", "python"):
         found += _cases(module, option, PATHS)
+    for option in ("cert", "key", "client_ca"):
+        within = _tls(option)
+        found += _cases(module, f"tls.{option}", [*PATHS, "@/pipe", "@/root", "/dev/zero"], within=within)
+        found += _only_for_real(_cases(module, f"tls.{option}", ["@/nothing.pem", "@/nothing/x.pem"], within=within))
     found += _cases(module, "writable_paths", PATHS, within=lambda value: {"writable_paths": [value], "supervisor": "auto"})
     found += _cases(module, "path", ["/bin\n/x", "/bin\0"])
     found += _cases(module, "module", ["", "worker main", "worker;id", "../x", "-c", "w\u0000", "worker.", ".worker", "x" * 100_000 + " "])
@@ -273,14 +310,63 @@ def _rest() -> list[Case]:
     found += _cases(preflight, "worker_minimum_disk_mb", [-1, -(10**30)], None, lambda value: {"minimum_disk_mb": value})
     found += _cases(preflight, "worker_minimum_disk_mb", [HUGE], None, lambda value: {"minimum_disk_mb": value})
     found += _cases(preflight, "worker_keep", [*NUMBERS, HUGE], None, lambda value: {"keep": value})
+    for proxy in ("http_proxy", "https_proxy"):
+        found += _cases(preflight, f"worker_{proxy}", ["proxy", "http://host:99999", "http://a b:1"], within=_below("network", proxy))
+    programs = ["/nothing/conda", "@/pipe", "@/root"]
+    found += _cases(preflight, "worker_conda_path", programs, None, lambda value: {"wanted": {"deploys": True, "executable": value}})
     found += _cases(preflight, "worker_lease_timeout", [*NUMBERS, 10**400], None, lambda value: {"lease_timeout": value})
     found += _cases(preflight, "worker_build_user", ["a b", "--help", "a\0b", "us\u0435r"], None, lambda value: {"accounts": [value]})
     return found
 
 
+def _network() -> list[Case]:
+    """Proxies and certificates, in every module that reaches channels or indexes."""
+    found = []
+    for module in ("conda_env", "worker_toolchain", "worker_bundle_archive"):
+        for proxy in ("http_proxy", "https_proxy"):
+            values = ["proxy", "ftp://proxy:3128", "http://", "http://host:0", "http://host:99999", "http://a b:1", "http://a\nb:1", "x" * 100_000]
+            found += _cases(module, f"network.{proxy}", values, within=_below("network", proxy))
+        found += _cases(module, "network.no_proxy", ["a\nb", "a\0b"], within=_below("network", "no_proxy"))
+    for module in ("conda_env", "worker_bundle_archive"):
+        found += _only_for_real(_cases(module, "network.ca_bundle", ["@/nothing.pem", "@/root", "@/pipe"], within=_below("network", "ca_bundle")))
+    secret = "geheim-nicht-zeigen"
+    for module in ("conda_env", "worker_toolchain", "worker_bundle_archive"):
+        args = {**BASES[module], "network": {"https_proxy": f"http://user:{secret}@a b"}}
+        found.append(Case(module, "network.https_proxy", secret, args, secret=True))
+    return found
+
+
+def _bundles() -> list[Case]:
+    """Bundles, and what they are made of."""
+    found = _cases("worker_bundle", "root", ROOTS)
+    found += _cases("worker_bundle", "bundle", ["", "x", "../../etc", "0" * 15, "0" * 17, "G" * 16, "0" * 15 + "\n", "/etc", "\u0660" * 16, "x" * 100_000])
+    module = "worker_bundle_archive"
+    found += _cases(module, "root", ROOTS)
+    found += _cases(
+        module, "dest", ["", "relative.tar", "../up.tar", "@/root", "@/nothing/bundle.tar", "/etc", "@/a\0b.tar", f"/{'x' * 5000}", "@/pipe", "/dev/null"]
+    )
+    found += _cases(module, "glibc", ["", "2", "two", "2.5", "3.28", "2.28\n", "2.28;id", "-2.28", "\u0662.28", "2." + "1" * 10_000])
+    versions = ["", "3", "3.8", "2.7", "3.11.7", "3.11;id", "../3.11", "-3.11", "3.11\n", "\u0663.11", "x" * 100_000]
+    found += _cases(module, "host_pythons", versions, within=lambda value: {"host_pythons": [value]})
+    found += _cases(module, "toolchain_requirements", ["", " ", "# nothing", "numpy", "-e .", "a\0b", "-r /etc/passwd", "--index-url x"], None)
+    found += _cases(module, "timeout", [*NUMBERS, HUGE])
+    found += _cases(module, "python_version", ["3.1", "newest", "3.11; id", "$(id)", "-3.11"])
+    found += _cases(module, "packages", ["=1", "numpy=>1", "--help", "../x", "n\u0443mpy"], within=lambda value: {"packages": [value]})
+    found += _cases(module, "channels", ["a b", "../up", "https://[x", "f\u043erge"], within=lambda value: {"channels": [value]})
+    found += _cases(module, "channels", ["defaults"], "channel_refused", lambda value: {"channels": [value]})
+    for option in ("file", "requirements", "constraints"):
+        values = ["relative.txt", "/opt/x\0y.txt", "/dev/zero", "@/pipe", "@/root"]
+        found += _cases(module, option, values, within=lambda value, option=option: {option: value if option == "file" else [value]})
+    found += _cases(module, "pip", ["-e .", "-r ../x", "a\0b", "`id`", "$(id)"], None, lambda value: {"pip": [value]})
+    for option, many in (("index_url", False), ("extra_index_urls", True), ("find_links", True)):
+        values = ["https://[x", "https://a b", "https://a\nb", "https://a\0b"]
+        found += _cases(module, option, values, within=lambda value, option=option, many=many: {option: [value] if many else value})
+    return found
+
+
 def written() -> list[Case]:
     """The part of the table that somebody thought of."""
-    return [*_places(), *_conda_env(), *_ew_worker(), *_grpc_health(), *_rest()]
+    return [*_places(), *_conda_env(), *_ew_worker(), *_grpc_health(), *_rest(), *_network(), *_bundles()]
 
 
 def odd_but_fine() -> list[Case]:

@@ -31,7 +31,7 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_ignore", {"a": 1}),
     ("worker_requirements_file", "../other.txt"),
     ("worker_requirements_file", "/etc/passwd"),
-    ("worker_constraints", ["/etc/passwd"]),
+    ("worker_constraints", ["/etc/group"]),
     ("worker_constraints", ["../../x"]),
     ("worker_environment_file", "/etc/passwd"),
     ("worker_environment_file", "nothing.yml"),
@@ -42,7 +42,7 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_minimum_disk_mb", HUGE),
     ("worker_user", "--help"),
     ("worker_user", "a b"),
-    ("worker_build_user", "--help"),
+    ("worker_build_user", "-x"),
     ("worker_build_user", "a;id"),
     ("worker_env_name", "a/b"),
     ("worker_env_name", "e\u0301"),
@@ -142,8 +142,8 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_linger", "long"),
     ("worker_gpu_sharing", {"a": 1}),
     ("worker_tls", {"cert": "relative.pem", "key": "/etc/hostname"}),
-    ("worker_tls", {"cert": "/nothing/there.pem"}),
-    ("worker_tls", {"key": "/dev/zero"}),
+    ("worker_tls", {"cert": "/nothing/there.pem", "key": "/etc/hostname"}),
+    ("worker_tls", {"cert": "/etc/hostname", "key": "/dev/zero"}),
     ("worker_tls", {"ca": "/etc/hostname"}),
     ("worker_health_tls", {"ca": "/nothing/there.pem"}),
     ("worker_health_tls", {"ca": "/dev/zero"}),
@@ -218,8 +218,12 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_hooks", {"before_instances": "drain.yml"}),
     ("worker_hooks", {"before_instances": ["a\0b.yml"]}),
 ]
-# With a bad value of the one the others are not looked at: these do not share a host.
+# With a bad value of the one the others are not looked at, or the other way round: these do not share a host.
 HIDES = {
+    "worker_arguments": (
+        *("worker_instances", "worker_module", "worker_bind", "worker_user", "worker_env", "worker_restart", "worker_stop_timeout"),
+        *("worker_limits", "worker_writable_paths", "worker_unit_overrides", "worker_bind_to_unit"),
+    ),
     "worker_dir": ("worker_requirements_file", "worker_constraints", "worker_environment_file"),
     "worker_instances": ("worker_port", "worker_count"),
     "worker_count": ("worker_port",),

@@ -54,12 +54,16 @@ LONGEST_MESSAGE = 1500
 Variable = tuple[str, t.Any]
 
 
+def is_typed(variable: str, value: t.Any) -> bool:
+    """Whether the type alone is wrong. The types are looked at first, and nothing else then."""
+    return bool(ArgumentSpecValidator(OPTIONS).validate({variable: value}).error_messages)
+
+
 def packed(cases: t.Sequence[Variable]) -> list[list[Variable]]:
     """Several bad values for one host, since all are told at once: never two of which one would hide the other."""
     hosts: list[tuple[list[Variable], set[str]]] = []
     for variable, value in cases:
-        # The types are looked at first, and nothing else then.
-        typed = bool(ArgumentSpecValidator(OPTIONS).validate({variable: value}).error_messages)
+        typed = is_typed(variable, value)
         kinds = {f"type {variable}"} if typed else {variable, *HIDES.get(variable, ())}
         fitting = (each for each in hosts if not kinds & each[1] and typed == any(kind.startswith("type ") for kind in each[1]))
         host = next(fitting, None)
@@ -114,7 +118,8 @@ def told(place: Place, hosts: t.Sequence[t.Sequence[Variable]]) -> list[list[str
 
 def faults(values: t.Sequence[Variable], texts: t.Sequence[str]) -> list[str]:
     """What is wrong with what a host has said of these values."""
-    if len(texts) < len(values):
+    # Ansible tells of several dictionaries in one sentence that they have keys which nobody knows.
+    if len(texts) < sum(not is_typed(*each) for each in values):
         return [f"says {len(texts)} things of {len(values)}: {[each[:300] for each in texts]}"]
     found = [f"names no {variable}: {[each[:300] for each in texts]}" for variable, _value in values if not any(variable in each for each in texts)]
     for text in texts:
