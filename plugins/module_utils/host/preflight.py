@@ -245,7 +245,7 @@ def check_owners(root: str) -> list[Finding]:
         # The group of a directory such as /usr/local is the distribution's matter; where a sticky bit is, others cannot rename.
         shared = status.st_mode & (stat.S_IWOTH | stat.S_IWGRP) if path == top else status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
         if status.st_uid != 0 or shared:
-            text = f"{path} belongs to user id {status.st_uid} or others may write it; root would run code from {root}."
+            text = f"{path} belongs to user id {status.st_uid} or others may write it; root would run code from there (worker_root is {root})."
             found.append(Finding("unsafe_root", text, f"chown root:root {path} && chmod 755 {path}; or choose another root."))
     return found
 
