@@ -4,13 +4,14 @@
 
 """The table of what no module takes: every option of every module with values that nobody should be able to get through.
 
-``@`` in a value is the directory of the test, in which there are: ``link`` (to /etc), ``pipe`` (a named pipe), ``plain`` (a file), and
-``root``, which is empty and must stay so.
+``@`` in a value is the directory of the test, in which there are: ``link`` (to /etc), ``pipe`` (a named pipe), ``plain`` (a file), ``theirs``
+(a directory of another account, with the program ``conda`` in it), and ``root``, which is empty and must stay so.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing as t
 
 Args = dict[str, t.Any]
@@ -364,9 +365,21 @@ def _bundles() -> list[Case]:
     return found
 
 
+def _theirs() -> list[Case]:
+    """What other accounts could exchange under root's hands. Whoever is not root has nothing to lose by it that is not lost already."""
+    if os.geteuid() != 0:
+        return []
+    roots = ["@/theirs", "@/theirs/root", "@/theirs/deep/down"]
+    found = _cases("worker_preflight", "worker_root", roots, "unsafe_root", lambda value: {"root": value, "wanted": {"deploys": False}})
+    found += _cases("conda_env", "executable", ["@/theirs/conda"], "unsafe_executable")
+    return found + _cases(
+        "worker_preflight", "worker_conda_path", ["@/theirs/conda"], "unsafe_executable", lambda value: {"wanted": {"deploys": True, "executable": value}}
+    )
+
+
 def written() -> list[Case]:
     """The part of the table that somebody thought of."""
-    return [*_places(), *_conda_env(), *_ew_worker(), *_grpc_health(), *_rest(), *_network(), *_bundles()]
+    return [*_places(), *_conda_env(), *_ew_worker(), *_grpc_health(), *_rest(), *_network(), *_bundles(), *_theirs()]
 
 
 def odd_but_fine() -> list[Case]:

@@ -27,6 +27,7 @@ from tools.checkout import CHECKOUT
 
 CHILD = pathlib.Path(__file__).with_name("hostile_child.py")
 LONGEST_MESSAGE = 1200  # characters; what somebody reads in a terminal
+OTHER_ACCOUNT = 65534  # nobody's number, whether there is such an account or not
 FEWEST = 150  # cases that somebody wrote down
 SHOWN = 12  # characters of a bad value by which it is known again
 
@@ -58,6 +59,11 @@ def place() -> t.Iterator[pathlib.Path]:
         (path / "link").symlink_to("/etc")
         (path / "plain").write_text("just text, no key and no JSON\n")
         os.mkfifo(path / "pipe")
+        (path / "theirs").mkdir(mode=0o755)
+        (path / "theirs" / "conda").write_text("#!/bin/sh\nexit 1\n")
+        (path / "theirs" / "conda").chmod(0o755)
+        if os.geteuid() == 0:
+            os.chown(path / "theirs", OTHER_ACCOUNT, OTHER_ACCOUNT)
         yield path
 
 

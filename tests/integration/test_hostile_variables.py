@@ -142,7 +142,7 @@ def test_each_is_refused_by_name_before_anything_is_changed(clean_place: Place) 
     wrong = [f"{values[0][0]}={str(values[0][1])[:60]!r}: {'; '.join(each)}" for values, texts in found if (each := faults(values, texts))]
     assert not wrong, "\n".join(wrong)
     assert digest(place.data) == before, "nothing was made"
-    tell(f"hostile variables of the role: {len(TABLE)} refused, {len(TABLE) - len(alone)} of them on {len(hosts)} hosts and the others one by one")
+    tell(f"hostile variables of the role: {len(TABLE)} refused, {len(TABLE) - len(alone)} of them on {len(hosts)} hosts and {len(alone)} one by one")
 
 
 def test_every_variable_is_in_the_table() -> None:
