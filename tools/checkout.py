@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pathlib
 import typing as t
@@ -24,6 +25,8 @@ def link_collection() -> pathlib.Path:
         COLLECTION.unlink(missing_ok=True)
     with contextlib.suppress(FileExistsError):
         COLLECTION.symlink_to(os.path.relpath(CHECKOUT, COLLECTION.parent), target_is_directory=True)
+    # This process may have looked there before and remember that there was no such directory.
+    importlib.invalidate_caches()
     return COLLECTION
 
 
