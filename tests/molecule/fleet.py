@@ -15,6 +15,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,11 +24,12 @@ import typing as t
 import grpc
 from worker import client, inference_pb2, inference_pb2_grpc
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.processes import descendants
 from tests.hosts import faults, hostset, machine
 from tests.hosts.inventory import ssh_options
 from tests.hosts.podman import Podman
 from tests.hosts.spec import Set
-from tests.shared import PATIENCE
+from tests.shared import PATIENCE, wait_until
 from tools.checkout import CACHE, CHECKOUT, COLLECTIONS, environment
 
 ON_HOST = pathlib.Path(__file__).with_name("on_host")
@@ -69,6 +71,51 @@ class Run:
         return [f"{each['what']} {each['id']} {each['status']}" for each in self.host(name)["actions"]]
 
 
+class Playbook:
+    """A playbook at work. Its output goes into the file beside its reports; ended: called with the seconds that it took."""
+
+    def __init__(self, verb: str, command: t.Sequence[str], environ: t.Mapping[str, str], reports: pathlib.Path, ended: t.Callable[[float], None]) -> None:
+        self.verb = verb
+        self.log = reports.with_suffix(".log")
+        self._reports, self._ended, self._start = reports, ended, time.monotonic()
+        self.log.write_text(f"$ {shlex.join(command)}\n", encoding="utf-8")
+        with self.log.open("a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(command, env=environ, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+    def said(self) -> str:
+        """What it has written by now."""
+        return self.log.read_text(encoding="utf-8", errors="replace").partition("\n")[2]
+
+    def wait_to_say(self, text: str) -> None:
+        """Wait until the output has the text; an end before is a failure that shows the output."""
+        wait_until(lambda: text in self.said() or self.process.poll() is not None, f"the playbook says {text!r}", LONGEST_PLAY)
+        assert text in self.said(), self._end()
+
+    def kill(self) -> None:
+        """SIGKILL to all of it, as if the controller had been switched off."""
+        for pid in descendants(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self._ended(time.monotonic() - self._start)
+
+    def end(self, status: int = 0) -> Run:
+        """Wait for the end. status: what it must be."""
+        try:
+            found = self.process.wait(LONGEST_PLAY)
+        except BaseException:
+            self.kill()
+            raise
+        seconds = time.monotonic() - self._start
+        self._ended(seconds)
+        assert found == status, f"{self.verb} ended with {found} instead of {status}; all of it: {self.log}\n{self._end()}"
+        written = self._reports / f"{self.verb}.json"
+        return Run(self.verb, found, self.said(), json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}, seconds)
+
+    def _end(self) -> str:
+        return "\n".join(self.said().splitlines()[-SHOWN:])
+
+
 class Fleet:
     """The set of hosts that a scenario's create.yml has made."""
 
@@ -90,8 +137,8 @@ class Fleet:
 
     # Playbooks
 
-    def play(self, verb: str, *options: str, limit: str = "", keep: str = "", status: int = 0, **variables: t.Any) -> Run:
-        """Run a playbook of the collection. keep: remember it in runs; status: what ansible-playbook must end with."""
+    def begin(self, verb: str, *options: str, limit: str = "", **variables: t.Any) -> Playbook:
+        """Start a playbook of the collection."""
         number = len(self.timings) + 1
         reports = self.directory / f"{number:02}-{verb}"
         command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), f"{COLLECTION}.{verb}", "--inventory", str(self.group.inventory)]
@@ -106,28 +153,18 @@ class Fleet:
                 "ANSIBLE_HOME": str(CACHE / "ansible"),
             }
         )
-        start = time.monotonic()
-        done = subprocess.run(
-            command,
-            env=environ,
-            cwd=CHECKOUT,
-            check=False,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=LONGEST_PLAY,
-        )
-        seconds = time.monotonic() - start
-        self.timings.append((f"{verb} {' '.join([*options, limit, *map(str, variables.items())])}", seconds))
-        reports.with_suffix(".log").write_text(f"$ {shlex.join(command)}\n{done.stdout}", encoding="utf-8")
-        written = reports / f"{verb}.json"
-        run = Run(verb, done.returncode, done.stdout, json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}, seconds)
-        end = "\n".join(done.stdout.splitlines()[-SHOWN:])
-        assert done.returncode == status, f"{verb} ended with {done.returncode} instead of {status}; all of it: {reports.with_suffix('.log')}\n{end}"
+        self.timings.append((f"{verb} {' '.join([*options, limit, *map(str, variables.items())])}", 0.0))
+        return Playbook(verb, command, environ, reports, lambda seconds: self._took(number, seconds))
+
+    def play(self, verb: str, *options: str, limit: str = "", keep: str = "", status: int = 0, **variables: t.Any) -> Run:
+        """Run a playbook of the collection. keep: remember it in runs; status: what ansible-playbook must end with."""
+        run = self.begin(verb, *options, limit=limit, **variables).end(status)
         if keep:
             self.runs[keep] = run
         return run
+
+    def _took(self, number: int, seconds: float) -> None:
+        self.timings[number - 1] = (self.timings[number - 1][0], seconds)
 
     def module(self, host: str, name: str, arguments: t.Mapping[str, t.Any], python: str) -> dict[str, t.Any]:
         """What a module of the collection returns, run on a host by that interpreter of the host."""
