@@ -43,6 +43,7 @@ def test_a_read_only_parent_is_named_and_the_old_environment_stays(room: Room) -
         failed = room.bad("not_writable", packages=["ew-lib=1.1"])
         assert str(envs) in failed["msg"]
         assert "Read-only file system" in failed["msg"]
+        assert "remount" in failed["remedy"]
     assert digest(envs, of_directories=True) == before
     assert room.good(packages=["ew-lib=1.1"])["created"] is True
 

@@ -365,6 +365,7 @@ def _translated(error: OSError) -> WorkerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return WorkerError("disk_full", f"There is no space left{where}.", "Free space or inodes (df -h; df -i), then run the same command again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        remedy = "Run it with the rights it needs (become: true), or choose another root."
+        first = "The file system is read-only: remount it" if error.errno == errno.EROFS else "Run it with the rights it needs (become: true)"
+        remedy = f"{first}, or choose another root."
         return WorkerError("not_writable", f"The operating system refused: {error.strerror}{where}.", remedy)
     return WorkerError("os_error", f"The operating system refused: {error.strerror}{where}.", "Look at that path.")
