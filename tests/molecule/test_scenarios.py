@@ -55,7 +55,7 @@ def tail(log: pathlib.Path) -> str:
 
 
 def test_scenarios_of_the_design_are_there() -> None:
-    assert set(SCENARIOS) >= {"default", "offline", "supervisord", "upgrade", "user", "walls"}
+    assert set(SCENARIOS) >= {"default", "faults", "offline", "supervisord", "upgrade", "user", "walls"}
 
 
 @pytest.mark.molecule
