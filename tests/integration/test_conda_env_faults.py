@@ -11,6 +11,7 @@ import contextlib
 import os
 import pathlib
 import subprocess
+import typing
 
 import pytest
 
@@ -60,16 +61,19 @@ def test_a_full_disk_and_no_inodes_are_told_and_leave_nothing(room: Room, limit:
         assert room.good(packages=["ew-lib", "ew-prefix-text", "ew-prefix-binary"])["created"] is True
 
 
-def test_a_package_cache_cut_short_does_no_harm(room: Room) -> None:
-    """Every file of the unpacked packages loses its second half."""
+@pytest.mark.parametrize("build_user", [None, pytest.param("nobody", marks=as_root)])
+@pytest.mark.parametrize("files", ["*", "info/paths.json", "info/index.json"])
+def test_a_package_cache_cut_short_does_no_harm(room: Room, build_user: typing.Optional[str], files: str) -> None:
+    """Files of the unpacked packages lose their second half; what the cache knows of whole packages stays."""
     cache = room.top / "cache"
-    first = room.good(packages=["ew-lib=1.0"], cache=str(cache))
+    options = {"packages": ["ew-lib=1.0"], "cache": str(cache), "build_user": build_user}
+    first = room.good(**options)
     before = contents(pathlib.Path(first["prefix"]))
-    cut = [path for path in (cache / "conda/pkgs").rglob("*") if path.is_file() and path.stat().st_size]
-    for path in cut:
+    unpacked = [path for path in (cache / "conda/pkgs").glob(f"*/**/{files}") if path.is_file() and path.stat().st_size]
+    for path in unpacked:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    again = room.good(packages=["ew-lib=1.0"], cache=str(cache), recreate=True)
-    assert cut
+    again = room.good(**options, recreate=True)
+    assert unpacked
     assert contents(pathlib.Path(again["prefix"])) == before
 
 

@@ -140,7 +140,22 @@ def is_cached(entry: str, record: t.Any) -> bool:
     """Whether the cache's entry is this very package, by its sha256 or, where only that is known, its md5. Without a hash nothing is."""
     sha256, md5 = digests_of(entry)
     same = sha256 == bytes(record.sha256) if record.sha256 is not None else record.md5 is not None and md5 == bytes(record.md5)
-    return same and os.path.isfile(os.path.join(entry, "info", "index.json"))
+    return same and is_whole(entry)
+
+
+def is_whole(entry: str) -> bool:
+    """Whether what the package says of itself can be read, and each file that it lists has its size: a crash may have cut some short."""
+    info = os.path.join(entry, "info")
+    try:
+        texts = {name: pathlib.Path(info, name).read_bytes() for name in os.listdir(info) if name.endswith(".json")}
+        told = {name: json.loads(text) for name, text in texts.items()}
+        for row in told["paths.json"]["paths"] if "paths.json" in told else ():
+            size = os.lstat(os.path.join(entry, row["_path"])).st_size
+            if row.get("path_type") == "hardlink" and row.get("size_in_bytes") not in (None, size):
+                return False
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    return "index.json" in told
 
 
 def digests_of(entry: str) -> t.Tuple[bytes, bytes]:
