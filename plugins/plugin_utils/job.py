@@ -66,6 +66,13 @@ def shortened(lines: t.Sequence[str]) -> list[str]:
     return list(lines) if len(lines) <= LINES_SHOWN else [f"({len(lines) - LINES_SHOWN + 1} lines more)", *lines[1 - LINES_SHOWN :]]
 
 
+def lost(host: str, job: str, problem: str) -> dict[str, t.Any]:
+    """The result where the host is gone while its job works. Failed, not unreachable: whoever deploys can still tell what became of it."""
+    text = f"{host} cannot be reached any more, and does not tell how the job {job} is, which goes on: {' '.join(problem.split())}"
+    remedy = f"See whether it answers: ansible {host} -m ping. Then run the same command again, which goes on with that job."
+    return {"failed": True, "changed": False, "code": "unreachable", "msg": f"{text.rstrip('.')}. {remedy}", "remedy": remedy}
+
+
 class JobAction(ActionBase):
     """Runs the module; where that becomes a job, shows its progress until it ends. With nothing to do there is one round trip."""
 
@@ -88,8 +95,11 @@ class JobAction(ActionBase):
             handle = found.get(KEY)
             if not isinstance(handle, dict):
                 return found
-            self._watch(handle, str(task_vars.get("inventory_hostname", "")))
-            wish = str(handle["path"])
+            host, wish = str(task_vars.get("inventory_hostname", "")), str(handle["path"])
+            try:
+                self._watch(handle, host)
+            except AnsibleConnectionFailure as error:
+                return lost(host, wish, str(error))
         remedy = f"Look at it on the host: ls -l {wish}; then run the same command again."
         return {"failed": True, "changed": False, "code": "job_lost", "msg": f"The job {wish} gave no result. {remedy}", "remedy": remedy}
 
@@ -128,7 +138,7 @@ class JobAction(ActionBase):
                 return found
             self._display.vv(f"asking about {handle['path']} failed: {problem}")
             time.sleep(2**attempt / 4)
-        raise AnsibleConnectionFailure(f"The host does not tell how the job {handle['path']} is, which goes on: run the same command again. {problem}")
+        raise AnsibleConnectionFailure(problem)
 
     def _show(self, host: str, lines: t.Sequence[str]) -> None:
         if not self._task.no_log:

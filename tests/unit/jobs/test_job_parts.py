@@ -16,12 +16,15 @@ import time
 import typing as t
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection.local import Connection as Local
 from ansible.plugins.connection.ssh import Connection as Ssh
+from ansible.utils.display import Display
 
 from ansible_collections.ew_ai.worker.plugins.module_utils import job as jobs
 from ansible_collections.ew_ai.worker.plugins.module_utils.job import is_at_work
 from ansible_collections.ew_ai.worker.plugins.module_utils.processes import start_ticks
+from ansible_collections.ew_ai.worker.plugins.plugin_utils import job
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.job import JobAction, parse_poll, poll_script, shortened
 
 SHELLS = [shell for shell in (["/bin/sh"], ["bash", "--posix"], ["dash"], ["busybox", "sh"]) if shutil.which(shell[0])]
@@ -133,6 +136,24 @@ def test_a_job_that_cannot_be_removed_is_not_tried_for_ever(tmp_path: pathlib.Pa
     with pytest.raises(OSError, match="Read-only file system"):
         jobs._claim(str(tmp_path / "job"))
     assert list((tmp_path / "job").iterdir()) == []
+
+
+def test_a_host_that_is_lost_while_its_job_works_is_a_failure_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is what is not there; what each attempt would wait is left out."""
+    action = object.__new__(JobAction)
+    handle = {"path": "/root/jobs/x", "pid": 1, "start": 1}
+    monkeypatch.setattr(job.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(action, "_execute_with", lambda wish, task_vars: {job.KEY: handle}, raising=False)
+    monkeypatch.setattr(action, "_display", Display(), raising=False)
+
+    def refuse(*_words: t.Any, **_options: t.Any) -> t.NoReturn:
+        raise AnsibleConnectionFailure("Connection timed out")
+
+    monkeypatch.setattr(action, "_low_level_execute_command", refuse, raising=False)
+    found = action._follow({"inventory_hostname": "h"})
+    assert (found["failed"], found["code"]) == (True, "unreachable")
+    assert "/root/jobs/x is, which goes on: Connection timed out. See whether it answers: ansible h -m ping." in found["msg"]
+    assert found["msg"].endswith(found["remedy"])
 
 
 class Foreign(Local):
