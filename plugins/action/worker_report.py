@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         if args.get("phase", "end") == "begin":
             batch = list(variables["ansible_play_batch"])
             say(f"{verb.upper()} [{name}]", report_text.announcement(verb, name, batch, len(every), bool(self._task.check_mode)))
-            data = reports.merge([reports.waiting_host(host, name, verb) for host in every])
+            data = reports.merge([(reports.begun_host if host in batch else reports.waiting_host)(host, name, verb) for host in every])
             first = not outcomes
         else:
             # Of the hosts that have told nothing some are only not yet at it: those of a later batch.

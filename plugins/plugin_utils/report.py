@@ -343,9 +343,18 @@ def absent_host(host: str, message: str, trouble: t.Optional[t.Mapping[str, t.An
 
 def lost_host(host: str, name: str, verb: str) -> dict[str, t.Any]:
     """The report of a host that could not be reached, from the start or any more."""
-    message = f"{name} was not {DONE.get(verb, verb)} on {host}: the host could not be reached."
+    return unknown_host(host, "unreachable", f"{name} was not {DONE.get(verb, verb)} on {host}: the host could not be reached.")
+
+
+def begun_host(host: str, name: str, verb: str) -> dict[str, t.Any]:
+    """The report of a host at the beginning: it stays where the run is killed or loses its last host, and nobody can write another."""
+    return unknown_host(host, "unfinished", f"{name} was not {DONE.get(verb, verb)} on {host}: the run began there and has told of no end.")
+
+
+def unknown_host(host: str, code: str, message: str) -> dict[str, t.Any]:
+    """The report of a host that has told nothing."""
     trouble = {
-        "code": "unreachable",
+        "code": code,
         "stage": "unknown",
         "message": message,
         "remedy": (

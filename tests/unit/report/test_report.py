@@ -286,6 +286,14 @@ def test_a_host_that_was_lost_on_the_way_is_a_failure_of_the_whole_run() -> None
     assert report.merge([report.lost_host("b", "ew-worker", "deploy")])["success"] is False
 
 
+def test_a_run_that_is_killed_leaves_a_report_that_does_not_tell_of_an_end() -> None:
+    left = report.merge([report.begun_host("a", "ew-worker", "deploy"), report.waiting_host("b", "ew-worker", "deploy")])
+    assert (left["success"], left["message"]) == (False, "0 of 2 hosts succeeded; failed: a; not reached: b")
+    (failure, none) = (row["failure"] for row in left["hosts"])
+    assert (failure["code"], none) == ("unfinished", None)
+    assert "ansible a -m ping" in failure["remedy"]
+
+
 def test_hosts_whose_turn_has_not_come_keep_the_run_from_being_a_success() -> None:
     waiting = [report.waiting_host(host, "ew-worker", "deploy") for host in ("b", "c")]
     so_far = report.merge([report.host_report("a", outcome()), *waiting], 1000)
