@@ -109,8 +109,12 @@ class Playbook:
         seconds = time.monotonic() - self._start
         self._ended(seconds)
         assert found == status, f"{self.verb} ended with {found} instead of {status}; all of it: {self.log}\n{self._end()}"
+        return Run(self.verb, found, self.said(), self.report(), seconds)
+
+    def report(self) -> dict[str, t.Any]:
+        """What it has reported by now."""
         written = self._reports / f"{self.verb}.json"
-        return Run(self.verb, found, self.said(), json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}, seconds)
+        return t.cast("dict[str, t.Any]", json.loads(written.read_text(encoding="utf-8"))) if written.is_file() else {}
 
     def _end(self) -> str:
         return "\n".join(self.said().splitlines()[-SHOWN:])
