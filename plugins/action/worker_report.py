@@ -19,6 +19,9 @@ from ansible_collections.ew_ai.worker.plugins.plugin_utils import report as repo
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import report_text
 from ansible_collections.ew_ai.worker.plugins.plugin_utils.printing import say
 
+# These tell what they found, and not what became of hosts.
+OF_THEIR_OWN_FORM = ("status", "logs")
+
 
 class ActionModule(ActionBase):
     """Reads what the role gathered on every host of the play and makes one report of it."""
@@ -37,16 +40,16 @@ class ActionModule(ActionBase):
         if args.get("phase", "end") == "begin":
             batch = list(variables["ansible_play_batch"])
             say(f"{verb.upper()} [{name}]", report_text.announcement(verb, name, batch, len(every), bool(self._task.check_mode)))
-            data = reports.merge([(reports.begun_host if host in batch else reports.waiting_host)(host, name, verb) for host in every])
-            first = not outcomes
+            data = begun(verb, name, every, outcomes, batch, list(variables["ansible_play_hosts"]))
+            is_news = not outcomes or verb not in OF_THEIR_OWN_FORM
         else:
             # Of the hosts that have told nothing some are only not yet at it: those of a later batch.
             waiting = [host for host in variables["ansible_play_hosts"] if host not in outcomes]
             text, data = make(verb, name, every, {host: each for host, each in outcomes.items() if not reports.is_lost(each)}, waiting)
             say(f"REPORT [{verb}]", text)
-            first = True
+            is_news = True
         # One of an earlier run is not to be taken for this one's.
-        if args.get("report_dir") and first:
+        if args.get("report_dir") and is_news:
             result["written"] = write(str(args["report_dir"]), verb, data)
         messages = {
             each["host"]: {"success": each["success"], "message": report_text.host_message(each)} for each in data.get("hosts", []) if "success" in each
@@ -58,6 +61,19 @@ def gathered(verb: str, hosts: t.Sequence[str], hostvars: t.Mapping[str, t.Any])
     """What the hosts have told of this verb: an outcome of another one is of an earlier play."""
     found = {host: hostvars[host].get("__worker_outcome") for host in hosts}
     return {host: outcome for host, outcome in found.items() if outcome and outcome["verb"] == verb}
+
+
+def begun(verb: str, name: str, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Any], batch: t.Collection[str], left: t.Collection[str]) -> dict[str, t.Any]:
+    """What stays of a run that is killed in this batch. left: the hosts that the play goes on with."""
+    rows = []
+    for host in hosts:
+        outcome = outcomes.get(host, {})
+        if outcome.get("name") == name and not reports.is_lost(outcome) and verb not in OF_THEIR_OWN_FORM:
+            rows.append(reports.host_report(host, outcome))
+        else:
+            without = reports.begun_host if host in batch else reports.waiting_host if host in left else reports.lost_host
+            rows.append(without(host, name, verb))
+    return reports.merge(rows)
 
 
 def make(verb: str, name: str, hosts: t.Sequence[str], outcomes: t.Mapping[str, t.Any], waiting: t.Sequence[str]) -> tuple[list[str], dict[str, t.Any]]:

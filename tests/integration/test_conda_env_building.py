@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import typing as t
@@ -126,6 +127,10 @@ def test_offline_uses_what_was_fetched_before(room: Room) -> None:
     before = digest(room.root / "envs", of_directories=True)
     room.bad("channel_unreachable", recreate=True, **options)
     room.bad("channel_unreachable", offline=True, recreate=True, **{**options, "cache": str(room.top / "empty")})
+    for index in (pathlib.Path(options["cache"]) / "conda" / "pkgs").glob("ew-lib-*/info/index.json"):
+        index.write_text("")
+    refused = room.bad("channel_unreachable", offline=True, recreate=True, **options)
+    assert re.search(r"offline is set, and what is in \S+/ew-lib-\S+ is damaged", refused["msg"])
     assert digest(room.root / "envs", of_directories=True) == before
 
 

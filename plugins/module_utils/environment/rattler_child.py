@@ -253,11 +253,12 @@ async def add(library: t.Any, client: t.Any, record: t.Any, entry: str) -> None:
         handle.write(_REVISION + digests[0])
 
 
-def refuse_offline(request: t.Dict[str, t.Any], missing: t.Sequence[t.Any]) -> None:
-    """Raises NotCached for one that would have to be fetched, which must not be."""
-    for record in missing:
+def refuse_offline(request: t.Dict[str, t.Any], missing: t.Sequence[t.Tuple[t.Any, str]]) -> None:
+    """Raises NotCached for one that would have to be fetched, which must not be. missing: each with the place where it should be."""
+    for record, place in missing:
         if request["offline"] and not str(record.url).startswith("file:"):
-            raise NotCached(f"offline is set, and the package cache has no {entry_name(record)}")
+            has = f"what is in {place} is damaged" if os.path.lexists(place) else f"the package cache has no {entry_name(record)}"
+            raise NotCached(f"offline is set, and {has}")
 
 
 async def populate(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], records: t.Sequence[t.Any], emit: Emit) -> None:
@@ -266,7 +267,7 @@ async def populate(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], r
     os.makedirs(packages, exist_ok=True)
     missing = [(record, os.path.join(packages, entry_name(record))) for record in records]
     missing = [(record, entry) for record, entry in missing if not is_cached(entry, record)]
-    refuse_offline(request, [record for record, _entry in missing])
+    refuse_offline(request, missing)
     gate = asyncio.Semaphore(AT_ONCE)
     done = 0
 
@@ -304,7 +305,7 @@ async def save(library: t.Any, client: t.Any, request: t.Dict[str, t.Any], recor
     """Put the packages' files as they are into ``archives/<subdir>/``, but for those that are there."""
     places = [(record, archive_of(request, record)) for record in records]
     missing = [(record, place) for record, place in places if not is_file_of(place, record)]
-    refuse_offline(request, [record for record, _place in missing])
+    refuse_offline(request, missing)
     gate = asyncio.Semaphore(AT_ONCE)
     done = len(records) - len(missing)
 

@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ew_ai.worker.plugins.action import worker_report
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import report, report_text, table
 from tests.unit.report.outcomes import instance, outcome
 
@@ -364,3 +365,15 @@ def test_sizes(count: t.Optional[int], text: str) -> None:
 )
 def test_ages(started: t.Optional[str], text: str) -> None:
     assert table.since(started, NOW) == text
+
+
+def test_a_run_that_is_killed_in_a_later_batch_leaves_what_became_of_the_earlier_one() -> None:
+    outcomes = {"a": outcome(), "b": outcome(preflight={"unreachable": True}), "of another play": outcome(name="other")}
+    data = worker_report.begun("deploy", "ew-worker", ["a", "b", "c", "d", "of another play"], outcomes, ["c"], ["a", "c", "d", "of another play"])
+    assert [(row["host"], row["success"], (row["failure"] or {}).get("code")) for row in data["hosts"]] == [
+        ("a", True, None),
+        ("b", False, "unreachable"),
+        ("c", False, "unfinished"),
+        ("d", False, None),
+        ("of another play", False, None),
+    ]
