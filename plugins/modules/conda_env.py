@@ -387,7 +387,7 @@ remedy:
   description: What to do next.
   returned: failure
   type: str
-  sample: Loosen or correct python_version, packages or channels.
+  sample: Loosen or correct python_version, packages or channels (worker_python_version, worker_packages, worker_channels).
 """
 
 import dataclasses

@@ -70,11 +70,11 @@ def without_inodes(trial: Trial) -> Undone:
 SOURCES = Command(
     {
         "channel": Fault(
-            *("channel_unreachable", "environment", ("{trial.channel}", "Connection refused", "channels")),
+            *("channel_unreachable", "environment", ("{trial.channel}", "Connection refused", "worker_channels", "curl -I")),
             make=lambda trial: trial.unreachable(trial.channel),
         ),
         "index": Fault(
-            *("index_unreachable", "environment", ("{trial.index}", "index_url")),
+            *("index_unreachable", "environment", ("{trial.index}", "worker_index_url", "curl -I")),
             make=lambda trial: trial.unreachable(trial.index),
         ),
     },
@@ -88,11 +88,11 @@ SOURCES = Command(
 PACKAGES = Command(
     {
         "conda package": Fault(
-            *("unsatisfiable", "environment", ("ew-more", "packages")),
+            *("unsatisfiable", "environment", ("ew-more", "worker_packages")),
             make=lambda trial: trial.done(f"ln -sfn bare {PLACE}/extra", f"ln -sfn channel {PLACE}/extra"),
         ),
-        "pip package": Fault("pip_conflict", "environment", ("ew-note=={trial.number}",), make=without_note),
-        "hash": Fault("hash_mismatch", "environment", ("ew-note",), make=changed_note),
+        "pip package": Fault("pip_conflict", "environment", ("ew-note=={trial.number}", "worker_pip"), make=without_note),
+        "hash": Fault("hash_mismatch", "environment", ("ew-note", "worker_requirements_file"), make=changed_note),
     },
     lambda trial: {
         "worker_channels": ["file:///srv/packages/channel", f"file://{PLACE}/extra"],

@@ -110,14 +110,14 @@ _ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "hash_mismatch",
-        "Correct the hashes in the requirement file, or find out who changed the package.",
+        "Correct the hashes in the requirement file (worker_requirements_file), or find out who changed the package.",
         ("Hash mismatch", "DO NOT MATCH THE HASHES", "--require-hashes"),
     ),
     ("index_unreachable", PROXY_REMEDY, (PROXY_WORDS,)),
     ("index_unreachable", f"{CA_REMEDY} Or set cert in pip.conf on the host.", ("CERTIFICATE_VERIFY_FAILED", "invalid peer certificate", "UnknownIssuer")),
     (
         "index_unreachable",
-        "See whether this host reaches the index, set index_url to a mirror, or configure pip on the host (pip.conf).",
+        "See whether this host reaches the index (curl -I INDEX), set index_url (worker_index_url) to a mirror, or configure pip on the host (pip.conf).",
         (
             *("network was disabled", "error sending request", "dns error", "tcp connect error", "client error", "status client error", "status server error"),
             *("Failed to establish a new connection", "NewConnectionError", "NameResolutionError", "Could not fetch URL", "ReadTimeout", "Connection refused"),
@@ -126,7 +126,7 @@ _ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "pip_conflict",
-        "Correct the requirement files or constraints.",
+        "Correct the requirement files or constraints (worker_requirements_file, worker_pip, worker_constraints).",
         (
             *("No solution found", "ResolutionImpossible", "conflicting dependencies", "No matching distribution", "Could not find a version"),
             *("incompatibilit", "requires .* but you have", "which is not installed"),
@@ -170,7 +170,7 @@ def check_fit(before: set[str], completed: Completed) -> None:
         raise WorkerError(
             "pip_conflict",
             f"The installed packages do not fit together: {strip_credentials('; '.join(found))}",
-            "Correct the requirement files or constraints.",
+            "Correct the requirement files or constraints (worker_requirements_file, worker_pip, worker_constraints).",
             cmd=quoted(completed.argv),
             problems=found,
         )

@@ -15,14 +15,17 @@ from .specs import strip_credentials
 # (code, remedy, what the text says).
 Row = t.Tuple[str, str, str]
 
-CREDENTIALS = "Check the credentials in the channel's address."
+CREDENTIALS = "Check the credentials in the channel's address (worker_channels)."
 FETCH_ANEW = "Fetch or index the channel anew; do not install this file."
 LOOK = "Look at what the message names."
-LOOSEN = "Loosen or correct python_version, packages or channels."
+LOOSEN = "Loosen or correct python_version, packages or channels (worker_python_version, worker_packages, worker_channels)."
 OPEN = "With build_user, what root, cache and channels name must be open to that account (chmod a+rX)."
-ONCE_ONLINE = "Run once without offline, or name a directory in channels."
-REACH = "See whether this host reaches the channel, or set channels to a mirror; with offline: true it must be cached or a directory."
-SPEC = "Correct that spec in packages, python_version or file."
+ONCE_ONLINE = "Run once without offline (worker_offline: false), or name a directory in channels (worker_channels)."
+REACH = (
+    "See whether this host reaches the channel (curl -I CHANNEL/noarch/repodata.json), or set channels (worker_channels) to a mirror; "
+    "with offline: true it must be cached or a directory."
+)
+SPEC = "Correct that spec in packages, python_version or file (worker_packages, worker_python_version, worker_environment_file)."
 SUBJECTS = {
     "unsatisfiable": "No set of packages fulfils what is wanted",
     "channel_unreachable": "A channel did not answer as one",
