@@ -21,7 +21,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.bundle.store import B
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment import gather
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import Tree, parse_requirements
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import OptionError, WorkerError
-from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import check_bundle, glibc_here, misfits
+from ansible_collections.ew_ai.worker.plugins.module_utils.host.bundle_fit import check_bundle, glibc_here, misfits, toolchain_pythons
 from ansible_collections.ew_ai.worker.plugins.module_utils.host.preflight import Host, Wanted
 from ansible_collections.ew_ai.worker.plugins.plugin_utils import bundle as controller
 
@@ -134,26 +134,36 @@ BUNDLE: dict[str, t.Any] = {"machine": "x86_64", "glibc": "2.28", "host_pythons"
 
 
 @pytest.mark.parametrize(
-    ("change", "has_toolchain", "check"),
+    ("change", "toolchains", "check"),
     [
-        ({}, False, None),
-        ({"machine": "aarch64"}, False, "bundle_platform"),
-        ({"glibc": "2.36"}, False, None),
-        ({"glibc": "2.37"}, False, "bundle_platform"),
-        ({"host_pythons": ["3.13"]}, False, "bundle_python"),
-        ({"host_pythons": []}, False, "bundle_python"),
-        ({"host_pythons": ["3.13"]}, True, None),
-        ({"machine": "aarch64", "glibc": "2.99", "host_pythons": []}, False, "bundle_platform"),
+        ({}, set(), None),
+        ({"machine": "aarch64"}, set(), "bundle_platform"),
+        ({"glibc": "2.36"}, set(), None),
+        ({"glibc": "2.37"}, set(), "bundle_platform"),
+        ({"host_pythons": ["3.13"]}, set(), "bundle_python"),
+        ({"host_pythons": []}, set(), "bundle_python"),
+        ({"host_pythons": ["3.13"]}, {"3.11"}, None),
+        ({"host_pythons": ["3.13"]}, {"3.12"}, "bundle_python"),
+        ({"machine": "aarch64", "glibc": "2.99", "host_pythons": []}, set(), "bundle_platform"),
     ],
 )
-def test_bundle_that_is_for_another_host(change: dict[str, t.Any], has_toolchain: bool, check: t.Optional[str]) -> None:
-    found = misfits({**BUNDLE, **change}, "x86_64", "2.36", (3, 11, 2), has_toolchain)
+def test_bundle_that_is_for_another_host(change: dict[str, t.Any], toolchains: set[str], check: t.Optional[str]) -> None:
+    found = misfits({**BUNDLE, **change}, "x86_64", "2.36", (3, 11, 2), toolchains)
     assert [each.check for each in found] == ([check] if check else [])
+
+
+def test_the_pythons_of_the_toolchains_that_are_there(tmp_path: pathlib.Path) -> None:
+    for name, text in (("a", '{"python_version": "3.11.2"}'), ("b", '{"python_version": "3.9.18"}'), ("broken", "{"), ("other", "[]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "toolchain.json").write_text(text)
+    (tmp_path / "unfinished").mkdir()
+    assert toolchain_pythons(str(tmp_path)) == {"3.11", "3.9"}
+    assert toolchain_pythons(str(tmp_path / "none")) == set()
 
 
 def test_this_host_has_a_c_library_of_which_the_version_is_known() -> None:
     assert [part.isdigit() for part in glibc_here().split(".")[:2]] == [True, True]
-    assert [each.check for each in misfits(BUNDLE, "x86_64", "", (3, 11), False)] == ["bundle_platform"]
+    assert [each.check for each in misfits(BUNDLE, "x86_64", "", (3, 11), ())] == ["bundle_platform"]
 
 
 def test_store_has_a_bundle_whole_or_not(tmp_path: pathlib.Path) -> None:
@@ -238,7 +248,7 @@ def test_what_killed_runs_left_is_no_reason_to_refuse_a_bundle(tmp_path: pathlib
         blocks = (free + (0 if left.exists() else 3_000_000)) // block
         return os.statvfs_result((system.f_bsize, block, blocks, blocks, blocks, 10**6, 10**6, 10**6, 0, 255))
 
-    monkeypatch.setattr(store.os, "statvfs", statvfs)
+    monkeypatch.setattr(os, "statvfs", statvfs)
     assert Bundles(str(tmp_path), Actions(), check_mode).require("0" * 16, 3_000_000)
     assert left.exists() is check_mode
     wanted = Wanted(str(tmp_path), "w", (), "127.0.0.1", "auto", "system", 0)
