@@ -10,6 +10,7 @@ The system's systemd hands them on as credentials, so that the key may stay root
 from __future__ import annotations
 
 import os
+import pathlib
 import pwd
 import stat
 import typing as t
@@ -22,6 +23,7 @@ from .model import Instance, Spec
 # Suboption of tls -> variable of the process; the placeholder in arguments is {tls_<suboption>}.
 VARIABLES = {"cert": "EW_TLS_CERT", "key": "EW_TLS_KEY", "client_ca": "EW_TLS_CLIENT_CA"}
 _CREDENTIALS = "/run/credentials"
+_ACCESS_LIST = "system.posix_acl_access"
 
 
 def files_of(given: t.Optional[t.Mapping[str, t.Any]]) -> tuple[tuple[str, str], ...]:
@@ -55,15 +57,21 @@ def check(spec: Spec, owner: tuple[int, int]) -> None:
 
 def check_one(option: str, path: str, credentials: bool, owner: t.Optional[tuple[int, int]]) -> None:
     """As ``check``, for the file that one option names. owner: None where the account is not there yet."""
-    status = _status(option, path)
+    _status(option, path)
     # systemd reads a credential as root at every start, wherever links lead: who could exchange it could have any file of root's handed on.
     exchangeable = writable_by_others(path, lasting=True) if credentials else None
     if exchangeable:
         remedy = f"Keep it where root alone can write, such as /etc/ssl: ls -ld {exchangeable}"
         raise OptionError(option, path, f"others than root can write {exchangeable}", remedy)
-    if not credentials and owner is not None and not _may_read(status, *owner):
-        remedy = f"Give it to the group of the account: chgrp {owner[1]} {path} && chmod 640 {path}"
-        raise OptionError(option, path, f"the account of the instances (uid {owner[0]}) may not read it", remedy)
+    if credentials or owner is None:
+        return
+    closed, (uid, gid) = _closed_to(path, *owner), owner
+    if closed and os.path.isdir(closed):
+        remedy = f"Put the file where the account gets to it, or let its group through: chgrp {gid} {closed} && chmod g+x {closed}"
+        raise OptionError(option, path, f"the account of the instances (uid {uid}) may not get through {closed}", remedy)
+    if closed:
+        remedy = f"Give it to the group of the account: chgrp {gid} {closed} && chmod 640 {closed}"
+        raise OptionError(option, path, f"the account of the instances (uid {uid}) may not read it", remedy)
 
 
 def _status(option: str, path: str) -> os.stat_result:
@@ -73,13 +81,32 @@ def _status(option: str, path: str) -> os.stat_result:
         raise OptionError(option, path, f"it cannot be read: {error.strerror}", "Put the file there first, on the host.") from None
 
 
-def _may_read(status: os.stat_result, uid: int, gid: int) -> bool:
-    if uid == 0 or status.st_mode & stat.S_IROTH:
-        return True
-    if status.st_uid == uid:
-        return bool(status.st_mode & stat.S_IRUSR)
+def _closed_to(path: str, uid: int, gid: int) -> str:
+    """The file, or the directory on the way to it, that the account may not read or get through; empty where none is."""
+    if uid == 0:
+        return ""
     try:
         groups = os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
     except KeyError:
         groups = [gid]
-    return status.st_gid in groups and bool(status.st_mode & stat.S_IRGRP)
+    real = os.path.realpath(path)
+    directories = [str(each) for each in reversed(pathlib.PurePath(real).parents)]
+    wanted = [*((each, stat.S_IXOTH) for each in directories), (real, stat.S_IROTH)]
+    return next((each for each, bit in wanted if not _allows(each, bit, uid, groups)), "")
+
+
+def _allows(path: str, bit: int, uid: int, groups: t.Collection[int]) -> bool:
+    status = os.stat(path)
+    if _ACCESS_LIST in _attributes(path):
+        # Who may what stands there then; what is refused all the same is told when the worker starts.
+        return True
+    if status.st_uid == uid:
+        return bool(status.st_mode & bit << 6)
+    return bool(status.st_mode & (bit << 3 if status.st_gid in groups else bit))
+
+
+def _attributes(path: str) -> list[str]:
+    try:
+        return os.listxattr(path)
+    except OSError:
+        return []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import tempfile
 import typing as t
 
 import pytest
@@ -45,6 +46,14 @@ def test_a_relative_path_is_refused() -> None:
     assert refused.value.details["option"] == "tls.key"
 
 
+@pytest.fixture
+def public() -> t.Iterator[pathlib.Path]:
+    """A directory that everybody gets into; those of pytest are for its own account alone."""
+    with tempfile.TemporaryDirectory() as made:
+        pathlib.Path(made).chmod(0o755)
+        yield pathlib.Path(made)
+
+
 @pytest.mark.parametrize(
     ("mode", "owner", "credentials", "fits"),
     [
@@ -57,10 +66,10 @@ def test_a_relative_path_is_refused() -> None:
     ],
     ids=["root's alone", "handed on", "everybody's", "the group's", "its own", "root itself"],
 )
-def test_who_can_read_a_key(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: tuple[int, int], credentials: bool, fits: bool) -> None:
+def test_who_can_read_a_key(public: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: tuple[int, int], credentials: bool, fits: bool) -> None:
     # Nothing below the system's temporary directory is handed on.
     monkeypatch.setattr(port_tls, "writable_by_others", lambda _path, lasting: None)
-    key = tmp_path / "key"
+    key = public / "key"
     key.touch()
     key.chmod(mode)
     wanted = spec(("key", str(key)), credentials=credentials)
@@ -70,6 +79,25 @@ def test_who_can_read_a_key(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OptionError) as refused:
         port_tls.check(wanted, owner)
     assert f"chgrp {owner[1]} {key}" in refused.value.remedy
+
+
+def test_a_directory_on_the_way_is_closed(public: pathlib.Path) -> None:
+    private = public / "private"
+    private.mkdir(0o700)
+    (private / "key").touch(0o644)
+    (public / "link").symlink_to(private / "key")
+    with pytest.raises(OptionError) as refused:
+        port_tls.check_one("tls.key", str(public / "link"), False, STRANGER)
+    assert (f"may not get through {private}" in refused.value.message, f"chmod g+x {private}" in refused.value.remedy) == (True, True)
+    port_tls.check_one("tls.key", str(public / "link"), False, None)
+    private.chmod(0o711)
+    port_tls.check_one("tls.key", str(public / "link"), False, STRANGER)
+
+
+def test_a_file_with_an_access_list_is_believed(public: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (public / "key").touch(0o600)
+    monkeypatch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"] if str(path).endswith("key") else [])
+    port_tls.check_one("tls.key", str(public / "key"), False, STRANGER)
 
 
 def test_a_file_that_is_not_there(tmp_path: pathlib.Path) -> None:
