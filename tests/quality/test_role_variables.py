@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -32,27 +35,30 @@ TYPES: dict[str, tuple[type, ...]] = {
 HOST = {"inventory_hostname": "a-host", "role_path": str(ROLE), "ansible_host": "192.0.2.7"}
 
 
+# A process of its own: whoever has loaded Ansible's lookups imports every collection by Ansible's rules from then on.
+TEMPLATING = """
+import json, sys
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+init_plugin_loader([])
+raw, variables = json.load(sys.stdin)
+templar = Templar(DataLoader(), variables=variables)
+json.dump({name: templar.template(trust_as_template(value)) if isinstance(value, str) else value for name, value in raw.items()}, sys.stdout)
+"""
+
+
 @functools.cache
-def _plugins() -> None:
-    """Ansible's lookups can be loaded from now on."""
-    from ansible.plugins.loader import init_plugin_loader
-
-    init_plugin_loader([])
-
-
-def effective_defaults(environ: t.Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
-    """What each default is on a host, templates done by Ansible itself."""
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.template import Templar, trust_as_template
-
-    _plugins()
-    for name in [name for name in os.environ if name.startswith("EW_")]:
-        monkeypatch.delenv(name)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
+def effective_defaults(*environ: str) -> dict[str, t.Any]:
+    """What each default is on a host, templates done by Ansible itself. environ: ``NAME=value`` beside the variables of this process."""
     raw = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))
-    templar = Templar(DataLoader(), variables=dict(HOST))
-    return {name: templar.template(trust_as_template(value)) if isinstance(value, str) else value for name, value in raw.items()}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("EW_")}
+    variables.update((name, value) for name, _equals, value in (each.partition("=") for each in environ))
+    command = [sys.executable, "-c", TEMPLATING]
+    done = subprocess.run(command, input=json.dumps([raw, HOST]), env=variables, text=True, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return t.cast("dict[str, t.Any]", json.loads(done.stdout))
 
 
 def test_defaults_and_specs_have_the_same_keys() -> None:
@@ -68,8 +74,8 @@ def test_the_generator_sees_every_default() -> None:
     assert all(group.heading for group in groups)
 
 
-def test_defaults_and_specs_have_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = effective_defaults({}, monkeypatch)
+def test_defaults_and_specs_have_the_same_values() -> None:
+    values = effective_defaults()
     options = options_of(load(ROLE)[1])
     assert {name: (value, options[name]["default"]) for name, value in values.items() if "default" in options[name] and value != options[name]["default"]} == {}
 
@@ -80,10 +86,10 @@ def test_only_computed_defaults_are_missing_in_the_specs() -> None:
     assert {name for name in missing if "{{" not in str(yaml.safe_load(defaults)[name])} == set()
 
 
-def test_defaults_have_the_types_of_the_specs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_have_the_types_of_the_specs() -> None:
     options = options_of(load(ROLE)[1])
     wrong = []
-    for name, value in effective_defaults({}, monkeypatch).items():
+    for name, value in effective_defaults().items():
         kind = options[name].get("type", "str")
         if not isinstance(value, TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
             wrong.append(f"{name} is {value!r}, the specs say {kind}")
@@ -106,9 +112,9 @@ def test_defaults_have_the_types_of_the_specs(monkeypatch: pytest.MonkeyPatch) -
         ("EW_AUTO_START", "false", "worker_auto_start", False),
     ],
 )
-def test_variables_of_the_old_module(variable: str, text: str, name: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_the_old_module(variable: str, text: str, name: str, value: object) -> None:
     """Each sets its variable, with its type; 3.10 stays a text."""
-    found = effective_defaults({variable: text}, monkeypatch)[name]
+    found = effective_defaults(f"{variable}={text}")[name]
     assert (found, type(found) is type(value) or isinstance(found, str)) == (value, True)
     assert variable in options_of(load(ROLE)[1])[name]["description"]
 
