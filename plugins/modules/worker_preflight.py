@@ -452,7 +452,7 @@ def inspect(options: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> tu
     unnamed = preflight.check_names(wanted)
     findings = preflight.check_platform(wanted, host) + unnamed + preflight.check_ports(wanted) + preflight.check_venv(wanted, host)
     findings += preflight.check_network(options["network"], wanted)
-    findings += preflight.check_files(options["files"]) or port_tls_findings(options["files"], wanted, host)
+    findings += files_findings(options["files"], wanted, host)
     findings += preflight.check_user(wanted, host.uid) + preflight.check_unit(wanted, host, lambda name: has_unit(name, scope_of(wanted)))
     user_findings = check_login(options, wanted, host)
     findings += user_findings
@@ -484,16 +484,19 @@ def check_login(options: t.Mapping[str, t.Any], wanted: Wanted, host: Host) -> l
     return user_scope.check(user_manager.own_login(), options["linger"], options["wanted"]["limits"] or {}, starts)
 
 
-def port_tls_findings(files: t.Mapping[str, str], wanted: Wanted, host: Host) -> list[Finding]:
-    """Files for the worker's port that its process could not read, or that others could exchange before root hands them on."""
+def files_findings(files: t.Mapping[str, str], wanted: Wanted, host: Host) -> list[Finding]:
+    """Files that are not there, and those for the worker's port that its process could not read, or that others could exchange before it does."""
     credentials = host.uid == 0 and preflight.choose_supervisor(wanted, host) == "systemd"
     found = []
     for variable, path in files.items():
-        if variable.startswith("worker_tls."):
-            try:
-                port_tls.check_one(variable, str(path), credentials, account(wanted.user))
-            except WorkerError as error:
-                found.append(Finding(error.code, error.message.replace(f"Option '{variable}'", variable), error.remedy))
+        missing = preflight.check_files({variable: path})
+        found += missing
+        if missing or not variable.startswith("worker_tls."):
+            continue
+        try:
+            port_tls.check_one(variable, str(path), credentials, account(wanted.user))
+        except WorkerError as error:
+            found.append(Finding(error.code, error.message.replace(f"Option '{variable}'", variable), error.remedy))
     return found
 
 
