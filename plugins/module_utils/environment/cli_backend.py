@@ -19,8 +19,8 @@ from ..run import clean_environment, quoted, run, tail
 from . import cli_answers, cli_commands
 from .backends import Backend, CreateRequest, Detected
 from .cli_detection import bad_path, check_place, check_version, identify
-from .cli_prefix import check_complete, check_hashes, check_locked_files, forget_credentials, packages_of, read_records
 from .leftovers import GROUP, end_builders
+from .made_prefix import check_complete, check_hashes, check_locked_files, forget_credentials, packages_of, read_records
 from .ownership import private_directory
 from .package_cache import CLI_PACKAGES, lent, tidy, view_of
 from .rattler_backend import RattlerBackend

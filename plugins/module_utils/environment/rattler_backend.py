@@ -20,8 +20,8 @@ from ..progress import Progress
 from ..run import clean_environment, tail
 from . import rattler_child
 from .backends import CreateRequest, Detected
-from .cli_prefix import check_records, read_records
 from .leftovers import GROUP, end_builders
+from .made_prefix import check_records, read_records
 from .ownership import private_directory
 from .package_cache import lent, opened, tidy
 from .rattler_errors import classify

@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.ew_ai.worker.plugins.module_utils.environment import cli_answers, cli_backend, cli_commands, cli_prefix
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment import cli_answers, cli_backend, cli_commands, made_prefix
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends import CreateRequest, Detected, make_backend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.cli_backend import CliBackend
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.locked import LockedPackage
@@ -130,12 +130,12 @@ def test_package_of_a_directory_that_is_not_what_its_index_says_is_refused_and_f
     url, sha256, _md5 = packed(lab)
     record = {"name": "ew-z", "url": url, "sha256": sha256}
     channel = f"file://{lab.top}"
-    cli_prefix.check_hashes({"a.json": record}, (channel,))
+    made_prefix.check_hashes({"a.json": record}, (channel,))
     with pytest.raises(WorkerError) as failed:
-        cli_prefix.check_hashes({"a.json": {**record, "sha256": "0" * 64}}, (channel,))
+        made_prefix.check_hashes({"a.json": {**record, "sha256": "0" * 64}}, (channel,))
     assert failed.value.code == "hash_mismatch"
     # What a package says of itself is not followed anywhere else.
-    cli_prefix.check_hashes({"a.json": {**record, "sha256": "0" * 64, "url": "file:///etc/shadow"}}, (channel,))
+    made_prefix.check_hashes({"a.json": {**record, "sha256": "0" * 64, "url": "file:///etc/shadow"}}, (channel,))
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -201,7 +201,7 @@ def test_credentials_that_a_tool_writes_into_the_prefix_are_taken_out(tmp_path: 
     meta.mkdir()
     for name in ("a-1-0.json", "history"):
         (meta / name).write_text(f'{{"channel": "https://u:{SECRET}@host/c", "url": "https://host/t/{SECRET}/c/a-1-0.conda"}}')
-    cli_prefix.forget_credentials(str(tmp_path))
+    made_prefix.forget_credentials(str(tmp_path))
     assert {path.read_text() for path in meta.iterdir()} == {'{"channel": "https://host/c", "url": "https://host/c/a-1-0.conda"}'}
 
 
@@ -319,9 +319,9 @@ def test_link_scripts_are_left_to_the_caller(lab: Lab) -> None:
         ({"a-1-0.json": {"name": "a"}, "python-3-0.json": {"name": "python"}}, "has no bin/python"),
     ],
 )
-def test_what_makes_a_prefix_complete(tmp_path: pathlib.Path, records: dict[str, cli_prefix.Record], problem: str) -> None:
+def test_what_makes_a_prefix_complete(tmp_path: pathlib.Path, records: dict[str, made_prefix.Record], problem: str) -> None:
     request = dataclasses.replace(BASE, prefix=str(tmp_path), specs=("A >=1",))
-    found = cli_prefix.check_complete(request, records, set())
+    found = made_prefix.check_complete(request, records, set())
     assert (problem in found) if problem else found == ""
 
 
@@ -329,7 +329,7 @@ def test_what_makes_a_prefix_complete(tmp_path: pathlib.Path, records: dict[str,
 def test_a_truncated_record_is_no_package(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "conda-meta").mkdir()
     (tmp_path / "conda-meta/a-1-0.json").write_text(text)
-    assert cli_prefix.read_records(str(tmp_path)) == {"a-1-0.json": {}}
+    assert made_prefix.read_records(str(tmp_path)) == {"a-1-0.json": {}}
 
 
 def test_backend_of_a_name(lab: Lab) -> None:
