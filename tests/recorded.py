@@ -22,6 +22,7 @@ from ansible_collections.ew_ai.worker.plugins.module_utils.environment.backends 
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build import Means
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.content import Content, fingerprint
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.indexes import Indexes
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.locked import LockedPackage
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.manage import Wanted, absent, present
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.place import Place
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import Requirements
@@ -89,6 +90,14 @@ class Lab:
 
     def create(self, tool: str, label: str, before: str = "", after: str = "", **changes: t.Any) -> list[dict[str, str]]:
         return self.backend(tool, label, before=before, after=after).create(self.request(tool, label, **changes), silent)
+
+    def create_locked(self, tool: str, label: str, locked: LockedPackage) -> list[dict[str, str]]:
+        """Of that package alone, by the recorded call; hashes are looked at in rattler's child, which is a real one here."""
+        request, backend = self.request(tool, label, specs=(), channels=(), locked=(locked,)), self.backend(tool, label)
+        if tool == "rattler":
+            self.monkeypatch.undo()
+            pathlib.Path(request.cache).mkdir()
+        return backend.create(request, silent)
 
     def place(self, prefix: t.Optional[pathlib.Path] = None) -> Place:
         """Where environments of the name ``w`` are, or that very prefix."""

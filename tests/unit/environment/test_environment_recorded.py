@@ -17,7 +17,6 @@ import pytest
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment import cli_answers
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.locked import LockedPackage
 from ansible_collections.ew_ai.worker.plugins.module_utils.errors import WorkerError
-from ansible_collections.ew_ai.worker.plugins.module_utils.progress import silent
 from tests.integration.local_packages import served, write_conda_package
 from tests.recorded import BACKENDS, ROWS, SMALL, TOOLS, WITH_PYTHON, Lab, content_of, left_by
 from tests.shared import digest
@@ -183,16 +182,9 @@ def test_a_locked_file_with_another_hash_is_refused(lab: Lab, tool: str, kind: s
     assert ROWS["conda", "explicit file wrong md5"]["rc"] == 0
     path = lab.top / "ew-z-1.3.1-h0_0.conda"
     path.write_bytes(b"x")
-    locked = (LockedPackage(f"file://{path}", **{kind: "0" * (64 if kind == "sha256" else 32)}),)
-    label = SMALL[tool] if tool == "rattler" else "explicit file wrong md5"
-    request = lab.request(tool, label, specs=(), channels=(), locked=locked)
-    backend = lab.backend(tool, label)
-    if tool == "rattler":
-        # The hash is looked at in the child: here the real one.
-        lab.monkeypatch.undo()
-        pathlib.Path(request.cache).mkdir()
+    locked = LockedPackage(f"file://{path}", **{kind: "0" * (64 if kind == "sha256" else 32)})
     with pytest.raises(WorkerError) as failed:
-        backend.create(request, silent)
+        lab.create_locked(tool, SMALL[tool] if tool == "rattler" else "explicit file wrong md5", locked)
     assert failed.value.code == "hash_mismatch"
     assert lab.creates() == []
 
@@ -200,17 +192,11 @@ def test_a_locked_file_with_another_hash_is_refused(lab: Lab, tool: str, kind: s
 @each_backend
 def test_a_download_with_another_hash_is_refused(lab: Lab, tool: str, tmp_path: pathlib.Path) -> None:
     """Each of them looks at what it downloads; the library is a real one here."""
-    label = SMALL[tool] if tool == "rattler" else "explicit http wrong sha256"
     write_conda_package(tmp_path, "ew-z", {}, [])
     with served(tmp_path) as place:
-        locked = (LockedPackage(f"http://{place}/noarch/ew-z-1.0-0.tar.bz2", sha256="0" * 64),)
-        request = lab.request(tool, label, specs=(), channels=(), locked=locked)
-        backend = lab.backend(tool, label)
-        if tool == "rattler":
-            lab.monkeypatch.undo()
-            pathlib.Path(request.cache).mkdir()
+        locked = LockedPackage(f"http://{place}/noarch/ew-z-1.0-0.tar.bz2", sha256="0" * 64)
         with pytest.raises(WorkerError) as failed:
-            backend.create(request, silent)
+            lab.create_locked(tool, SMALL[tool] if tool == "rattler" else "explicit http wrong sha256", locked)
     assert failed.value.code == "hash_mismatch", failed.value.message
 
 
