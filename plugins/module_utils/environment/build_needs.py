@@ -58,8 +58,8 @@ def normalised(name: t.Any) -> str:
 
 
 def extras_in(text: str) -> list[str]:
-    """The extras, normalised, that a requirement for something local asks for: ``./service[gpu,web]``."""
-    found = re.search(r"\[([^\[\]]*)\](?:\s*(?:@|;|$))", text)
+    """The extras, normalised, that a requirement asks for: ``./service[gpu,web]``, ``service[gpu]>=2``."""
+    found = re.search(r"\[([^\[\]]*)\](?:\s*(?:[@;<>=!~(]|$))", text)
     return [normalised(each.strip()) for each in found.group(1).split(",") if each.strip()] if found else []
 
 

@@ -108,15 +108,24 @@ def built_there(content: Content) -> list[str]:
 
 def needs_unknown(content: Content) -> list[str]:
     """Those of them that tell what they need to run only when they are built, or not at all."""
-    return [line.text for line in _built(content) if line.digest != UNKNOWN_TREE and not _needs(line).known]
+    built = _built(content)
+    return [line.text for line, needs in zip(built, _needs(built)) if line.digest != UNKNOWN_TREE and not needs.known]
 
 
 def _built(content: Content) -> list[Line]:
     return [line for line in _lines((*content.requirements, content.pip)) if must_be_built(line)]
 
 
-def _needs(line: Line) -> Needs:
-    return needs_of(line.local, extras_in(line.text))
+def _needs(built: t.Sequence[Line]) -> list[Needs]:
+    """What each needs, with the extras that the others, and it itself, ask of it."""
+    asked = [set(extras_in(line.text)) for line in built]
+    while True:
+        found = [needs_of(line.local, sorted(extras)) for line, extras in zip(built, asked)]
+        rows = [row for each in found for row in each.run]
+        more = [{extra for row in rows if name_in(row) == each.name for extra in extras_in(row)} for each in found]
+        if all(new <= known for new, known in zip(more, asked)):
+            return found
+        asked = [known | new for known, new in zip(asked, more)]
 
 
 def _lines(files: t.Iterable[Requirements]) -> t.Iterator[Line]:
@@ -187,7 +196,7 @@ class Wheels:
         os.mkdir(copies)
         sources = write_sources(content, copies, os.environ)
         files = list(sources.wheels)
-        needs = [_needs(line) for line in _built(content)]
+        needs = _needs(_built(content))
         if needs:
             # What one of them needs of another is in the requirements already, and an index may have a stranger's of that name.
             own = {each.name for each in needs}

@@ -12,7 +12,9 @@ import sys
 
 import pytest
 
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment import gather
 from ansible_collections.ew_ai.worker.plugins.module_utils.environment.build_needs import Needs, extras_in, name_in, needs_of
+from ansible_collections.ew_ai.worker.plugins.module_utils.environment.requirements import Line
 
 WHOLE = '[build-system]\nrequires = ["hatchling>=1", "wheel"]\n[project]\nname = "x"\ndependencies = ["numpy>=1.26,<2"]\n'
 CASES = [
@@ -77,3 +79,18 @@ def test_an_older_python_reads_it_too(tmp_path: pathlib.Path, monkeypatch: pytes
     (tmp_path / "pyproject.toml").write_text(WHOLE)
     monkeypatch.setitem(sys.modules, "tomllib", None)
     assert needs_of(str(tmp_path)) == CASES[0][1]
+
+
+def test_extras_that_local_packages_ask_of_each_other_count(tmp_path: pathlib.Path) -> None:
+    """And those that one asks of itself, as in ``all = ["x[gpu]"]``."""
+    projects = {
+        "common": '[project]\nname = "common"\n[project.optional-dependencies]\nall = ["common[gpu]>=1"]\ngpu = ["torch"]\nunused = ["pandas"]\n',
+        "service": '[project]\nname = "service"\ndependencies = ["Common[all] ~= 1.0", "numpy"]\n',
+    }
+    for name, text in projects.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text(text)
+    lines = [Line(f"./{name}", local=str(tmp_path / name)) for name in projects]
+    common, service = gather._needs(lines)
+    assert (common.run, common.known) == (("common[gpu]>=1", "torch"), True)
+    assert (service.run, service.known) == (("Common[all] ~= 1.0", "numpy"), True)
