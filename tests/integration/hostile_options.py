@@ -14,6 +14,8 @@ import dataclasses
 import os
 import typing as t
 
+from tests.shared import free_ports
+
 Args = dict[str, t.Any]
 
 
@@ -48,7 +50,9 @@ class Case:
 
 
 ROOT = "@/root"
-INSTANCE: Args = {"name": "0", "ports": [50051]}
+# Of a port that somebody listens on the preflight has something else to say.
+PORT = free_ports()
+INSTANCE: Args = {"name": "0", "ports": [PORT]}
 WORKER: Args = {"name": "w", "root": ROOT}
 RECORD: Args = {"release": {"id": "0" * 16, "path": f"{ROOT}/releases/{'0' * 16}"}, "settings": {}}
 RECORD["conda_environment"] = {"prefix": f"{ROOT}/envs/e-000000000000-1", "fingerprint": "0" * 64, "build": 1, "python": "p", "activation": {}}
@@ -70,7 +74,7 @@ BASES: dict[str, Args] = {
     },
     "worker_generation": {**WORKER, **RECORD},
     "worker_generation_info": WORKER,
-    "worker_preflight": {**WORKER, "ports": [50051], "instances": ["0"], "wanted": {"deploys": True}, "supervisor": "supervisord", "offline": True},
+    "worker_preflight": {**WORKER, "ports": [PORT], "instances": ["0"], "wanted": {"deploys": True}, "supervisor": "supervisord", "offline": True},
     "worker_release": {"root": ROOT, "release": "0" * 16, "state": "absent"},
     "worker_toolchain": {"root": ROOT, "requirements": f"nothing==1 --hash=sha256:{'0' * 64}\n", "offline": True},
 }
@@ -202,7 +206,7 @@ def _ew_worker() -> list[Case]:
     module = "ew_worker"
     found = _cases(module, "instances.name", ["", "../up", "a\0b", "a b", "%i", CYRILLIC, "x" * 65], within=_instance("name"))
     found += _cases(module, "instances.ports", [0, -1, 65536, HUGE], within=lambda value: {"instances": [{"name": "0", "ports": [value]}]})
-    found += _cases(module, "instances.ports", [50051], within=lambda value: {"instances": [{"name": "0", "ports": [value]}, {"name": "1", "ports": [value]}]})
+    found += _cases(module, "instances.ports", [PORT], within=lambda value: {"instances": [{"name": "0", "ports": [value]}, {"name": "1", "ports": [value]}]})
     found += _cases(
         module, "instances.env", ["A B", "A=B", "1A", "A\0B", "Ä", "EW_PORT", ""], within=lambda value: {"instances": [{**INSTANCE, "env": {value: "x"}}]}
     )

@@ -11,8 +11,12 @@ from __future__ import annotations
 
 import typing as t
 
+from tests.shared import free_ports
+
 # What neither the types nor a module's table tells of the role: the variable, and the value.
 HUGE = 10**30
+# Somebody who listens there would be told of as well.
+PORT = free_ports(2)
 SECRET = "geheim-nicht-zeigen"  # stands in values that must not be told
 TABLE: list[tuple[str, t.Any]] = [
     ("worker_dir", ""),
@@ -74,10 +78,10 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_port", "http"),
     ("worker_count", 0),
     ("worker_count", -1),
-    ("worker_instances", [{"name": "../0", "port": 50051}]),
-    ("worker_instances", [{"name": "a", "port": 50051}, {"name": "a", "port": 50052}]),
+    ("worker_instances", [{"name": "../0", "port": PORT}]),
+    ("worker_instances", [{"name": "a", "port": PORT}, {"name": "a", "port": PORT + 1}]),
     ("worker_instances", [{"name": "a"}]),
-    ("worker_instances", [{"name": "a", "port": 50051, "env": {"A B": "x"}}]),
+    ("worker_instances", [{"name": "a", "port": PORT, "env": {"A B": "x"}}]),
     ("worker_bind", "a b"),
     ("worker_module", "worker;id"),
     ("worker_arguments", ["{host}"]),
@@ -198,8 +202,8 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_count", HUGE),
     ("worker_count", "two"),
     ("worker_instances", [{"name": "a", "port": 0}]),
-    ("worker_instances", [{"name": "a", "port": 50051}, {"name": "b", "port": 50051}]),
-    ("worker_instances", [{"name": "a", "port": 50051, "gpus": ["0;id"]}]),
+    ("worker_instances", [{"name": "a", "port": PORT}, {"name": "b", "port": PORT}]),
+    ("worker_instances", [{"name": "a", "port": PORT, "gpus": ["0;id"]}]),
     ("worker_bind", "::1;x"),
     ("worker_module", "../x"),
     ("worker_module", "-c"),

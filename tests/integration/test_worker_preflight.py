@@ -20,6 +20,7 @@ import pytest
 from tests.integration.action_driver import Play, run_task, run_tasks
 from tests.integration.module_driver import run_module
 from tests.integration.test_worker_generation import HOLDER, NAME, built, call, wanted
+from tests.shared import free_ports
 
 SECRET = "geheimnis-4711"
 
@@ -68,7 +69,7 @@ def test_everything_is_told_at_once_and_before_anything_is_changed(tmp_path: pat
         tmp_path,
         source=str(tmp_path / "nowhere"),
         supervisor="supervisord",
-        ports=[50051],
+        ports=[free_ports()],
         instances=["0"],
         settings={"instances": [], "limits": {"memory": "1G"}, "restart": {"burst": 100, "delay": 10, "window": 300}},
         environment_settings={"name": "e", "python_version": "3.1", "channels": ["file:///nowhere/channel"], "executable": "/nowhere/conda"},
