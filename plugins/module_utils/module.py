@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 import typing as t
 
@@ -35,7 +36,8 @@ def run_module(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]], em
         result.update(error.as_result())
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        result.update(code="os_error", msg=f"The operating system refused: {error.strerror}{where}.", remedy=OS_REMEDIES.get(error.errno or 0, ""))
+        look = f"Look at that path: ls -ld {shlex.quote(str(error.filename))}" if error.filename else ""
+        result.update(code="os_error", msg=f"The operating system refused: {error.strerror}{where}.", remedy=OS_REMEDIES.get(error.errno or 0, look))
     finally:
         os.umask(umask)
     result["elapsed"] = round(time.monotonic() - start, 3)

@@ -9,8 +9,10 @@ Needs nothing of Ansible and touches no disk.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import typing as t
 
 from .errors import OptionError
@@ -62,7 +64,13 @@ def check_file(option: str, path: str) -> str:
     """The path as it is, where a regular file is there or nothing: a pipe or a device would be read for ever. Raises OptionError."""
     if "\0" in path or len(os.fsencode(path)) > _LONGEST_PATH:
         raise OptionError(option, path, f"it has a null byte, or more than {_LONGEST_PATH} bytes", "Give the path of a file.")
-    if os.path.exists(path) and not os.path.isfile(path):
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise OptionError(option, path, f"the operating system refuses it ({error.strerror})", "Give the path of a file.") from None
+        return path
+    if not stat.S_ISREG(mode):
         raise OptionError(option, path, "it is no regular file", "Give the path of a file.")
     return path
 

@@ -185,6 +185,7 @@ def _conda_env() -> list[Case]:
                 ("/opt/x\0y.txt", "invalid_option"),
                 ("/dev/zero", "invalid_option"),
                 ("@/pipe", "invalid_option"),
+                ("@/loop", "invalid_option"),
                 ("@/root", "invalid_option"),
             )
         ]
@@ -218,12 +219,12 @@ def _ew_worker() -> list[Case]:
     for value in ([secret], {"k": secret}, f"{secret}\0", f"{secret}\ud800"):
         found.append(Case(module, "secrets", secret, {**BASES[module], "secrets": {"TOKEN": value}}, secret=True))
     found += _cases(module, "secrets_file", ["relative", "/opt/a b", "/opt/a\0b"])
-    found += _cases(module, "secrets_file", ["@/plain", "@/root", "@/pipe", "/dev/zero"])
+    found += _cases(module, "secrets_file", ["@/plain", "@/root", "@/pipe", "@/loop", "/dev/zero"])
     for option in ("release", "python"):
         found += _cases(module, option, PATHS)
     for option in ("cert", "key", "client_ca"):
         within = _tls(option)
-        found += _cases(module, f"tls.{option}", [*PATHS, "@/pipe", "@/root", "/dev/zero"], within=within)
+        found += _cases(module, f"tls.{option}", [*PATHS, "@/pipe", "@/loop", "@/root", "/dev/zero"], within=within)
         found += _only_for_real(_cases(module, f"tls.{option}", ["@/nothing.pem", "@/nothing/x.pem"], within=within))
     found += _cases(module, "writable_paths", PATHS, within=lambda value: {"writable_paths": [value], "supervisor": "auto"})
     found += _cases(module, "path", ["/bin\n/x", "/bin\0"])
@@ -278,7 +279,7 @@ def _grpc_health() -> list[Case]:
     found += _cases(module, "stable_for", FLOATS) + _cases(module, "targets", [[]])
     for option in ("tls_ca_file", "tls_cert_file", "tls_key_file"):
         found += _cases(module, option, ["@/nothing.pem", "@/plain", "@/root", "/opt/a\0b", f"/{'x' * 5000}"])
-        found += _cases(module, option, ["@/pipe", "/dev/zero"])
+        found += _cases(module, option, ["@/pipe", "@/loop", f"@/{'x' * 300}", "/dev/zero"])
     keys = ["Key", "a b", "grpc-x", "x-bin", "", "k\u00e9y", "a\nb"]
     found += _cases(module, "metadata", keys, within=lambda value: {"metadata": {value: "v"}})
     found += _cases(module, "metadata.k", ["v\n", "\u00fc", "a\0b"], within=lambda value: {"metadata": {"k": value}})
@@ -333,7 +334,7 @@ def _network() -> list[Case]:
             found += _cases(module, f"network.{proxy}", values, within=_below("network", proxy))
         found += _cases(module, "network.no_proxy", ["a\nb", "a\0b"], within=_below("network", "no_proxy"))
     for module in ("conda_env", "worker_bundle_archive"):
-        found += _only_for_real(_cases(module, "network.ca_bundle", ["@/nothing.pem", "@/root", "@/pipe"], within=_below("network", "ca_bundle")))
+        found += _only_for_real(_cases(module, "network.ca_bundle", ["@/nothing.pem", "@/root", "@/pipe", "@/loop"], within=_below("network", "ca_bundle")))
     secret = "geheim-nicht-zeigen"
     for module in ("conda_env", "worker_toolchain", "worker_bundle_archive"):
         args = {**BASES[module], "network": {"https_proxy": f"http://user:{secret}@a b"}}
@@ -348,7 +349,9 @@ def _bundles() -> list[Case]:
     module = "worker_bundle_archive"
     found += _cases(module, "root", ROOTS)
     found += _cases(
-        module, "dest", ["", "relative.tar", "../up.tar", "@/root", "@/nothing/bundle.tar", "/etc", "@/a\0b.tar", f"/{'x' * 5000}", "@/pipe", "/dev/null"]
+        module,
+        "dest",
+        ["", "relative.tar", "../up.tar", "@/root", "@/nothing/bundle.tar", "/etc", "@/a\0b.tar", f"/{'x' * 5000}", "@/pipe", "@/loop", "/dev/null"],
     )
     found += _cases(module, "glibc", ["", "2", "two", "2.5", "3.28", "2.28\n", "2.28;id", "-2.28", "\u0662.28", "2." + "1" * 10_000])
     versions = ["", "3", "3.8", "2.7", "3.11.7", "3.11;id", "../3.11", "-3.11", "3.11\n", "\u0663.11", "x" * 100_000]
@@ -360,7 +363,7 @@ def _bundles() -> list[Case]:
     found += _cases(module, "channels", ["a b", "../up", "https://[x", "f\u043erge"], within=lambda value: {"channels": [value]})
     found += _cases(module, "channels", ["defaults"], "channel_refused", lambda value: {"channels": [value]})
     for option in ("file", "requirements", "constraints"):
-        values = ["relative.txt", "/opt/x\0y.txt", "/dev/zero", "@/pipe", "@/root"]
+        values = ["relative.txt", "/opt/x\0y.txt", "/dev/zero", "@/pipe", "@/loop", "@/root"]
         found += _cases(module, option, values, within=lambda value, option=option: {option: value if option == "file" else [value]})
     found += _cases(module, "pip", ["-e .", "-r ../x", "a\0b", "`id`", "$(id)"], None, lambda value: {"pip": [value]})
     for option, many in (("index_url", False), ("extra_index_urls", True), ("find_links", True)):

@@ -59,6 +59,7 @@ def place() -> t.Iterator[pathlib.Path]:
         (path / "link").symlink_to("/etc")
         (path / "plain").write_text("just text, no key and no JSON\n")
         os.mkfifo(path / "pipe")
+        (path / "loop").symlink_to("loop")
         (path / "theirs").mkdir(mode=0o755)
         (path / "theirs" / "conda").write_text("#!/bin/sh\nexit 1\n")
         (path / "theirs" / "conda").chmod(0o755)

@@ -177,6 +177,8 @@ def _scalar(text: str, row: _Row, path: str) -> str:
     if text[0] in "'\"&*!|>{[?@`%":
         raise _broken(path, row, "is not a plain string")
     mapping = re.match(r"^(?P<name>[A-Za-z0-9_.-]+)\s*:(?:\s+(?P<value>.*))?$", text)
+    if mapping and (mapping.group("value") or "").startswith("["):
+        raise _broken(path, row, f"has a list in one line: write '{mapping.group('name')}:' and each of its items in a line of its own below")
     if mapping:
         raise _broken(path, row, f"is a mapping, not a string: write '{mapping.group('name')}={mapping.group('value') or '…'}'")
     return text

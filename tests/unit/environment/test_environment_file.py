@@ -98,6 +98,10 @@ REFUSED: list[tuple[str, str]] = [
     ("dependencies:\n  - python\n  - pip:\n", "line 3 ('- pip:') has no '- requirement' below it"),
     ("dependencies:\n  - pip:\n  - python\n", "line 2 ('- pip:') has no '- requirement' below it"),
     ("dependencies:\n  - python\n  - pip: null\n", "is a mapping"),
+    (
+        "dependencies:\n  - python\n  - pip: [six]\n",
+        "line 3 ('- pip: [six]') has a list in one line: write 'pip:' and each of its items in a line of its own below",
+    ),
     ("dependencies:\n  - python\n  - pip:\n    -\n", "line 4 ('-') is empty"),
     ("dependencies:\n  - python\n  - pip:\n    - six\n  - pip:\n    - idna\n", "a second time"),
     ("dependencies:\n  - python\n  - conda:\n    - six\n", "is a mapping"),

@@ -51,6 +51,16 @@ def test_bad_roots(root: str) -> None:
         names.check_root("worker_root", root)
 
 
+def test_files_that_can_be_none(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path, tmp_path / "loop", tmp_path / ("x" * 300), "/dev/null", "a\0b"):
+        with pytest.raises(OptionError, match="file"):
+            names.check_file("file", str(path))
+    # Whoever reads it says what is missing.
+    for path in (tmp_path / "absent", __file__, pathlib.Path(__file__) / "below"):
+        assert names.check_file("file", str(path)) == str(path)
+
+
 def test_good_ones() -> None:
     assert [names.check_name("name", name) for name in ("0", "ew-worker", "a_1", "x" * 64)] == ["0", "ew-worker", "a_1", "x" * 64]
     assert [names.check_root("root", root) for root in ("/opt/ew_ai_worker", "/opt/w/", "/srv/ü%i")] == ["/opt/ew_ai_worker", "/opt/w", "/srv/ü%i"]
