@@ -38,7 +38,7 @@ options:
       - Required for O(state=present).
     type: str
   requirements_file:
-    description: The requirements file, from the worker directory. It need not exist.
+    description: The requirements file, from the worker directory. The default need not exist, any other must.
     type: str
     default: requirements.txt
   extra_files:

@@ -20,6 +20,8 @@ from ansible_collections.ew_ai.worker.plugins.plugin_utils.origin import find_or
 
 FLAT, NESTED = "flat", "nested"
 PACKAGE = "worker"
+# A worker without this one has no packages of its own; any other name was given by somebody who means it.
+DEFAULT_REQUIREMENTS = "requirements.txt"
 _NOT_BELOW = ("it is not the path of a file in the worker directory", "Name it as seen from there.")
 
 
@@ -101,8 +103,11 @@ def _judge(directory: str, entries: list[Entry], problems: list[WorkerError], re
     name = os.path.normpath(requirements_file)
     if os.path.isabs(name) or name.split("/")[0] == ".." or "\0" in name:
         failures.append(OptionError("requirements_file", requirements_file, *_NOT_BELOW))
-    elif content.find(name) is None:
+    elif content.find(name) is None and name == DEFAULT_REQUIREMENTS:
         warnings.append(f"{os.path.join(directory, name)} does not exist (or is left out): the worker gets no packages from a requirements file.")
+    elif content.find(name) is None:
+        text = f"{os.path.join(directory, name)} does not exist (or is left out), and requirements_file names it."
+        failures.append(WorkerError("file_missing", text, "Create it, or correct requirements_file (worker_requirements_file)."))
     else:
         files.read(name)
     extra = {each: os.path.normpath(each) for each in extra_files}

@@ -35,6 +35,7 @@ TABLE: list[tuple[str, t.Any]] = [
     ("worker_ignore", {"a": 1}),
     ("worker_requirements_file", "../other.txt"),
     ("worker_requirements_file", "/etc/passwd"),
+    ("worker_requirements_file", "requirments.txt"),
     ("worker_constraints", ["/etc/group"]),
     ("worker_constraints", ["../../x"]),
     ("worker_environment_file", "/etc/passwd"),

@@ -163,6 +163,7 @@ BAD: list[tuple[dict[str, t.Any], str, str]] = [
     ({"root": "relative"}, "invalid_option", "not an absolute path"),
     ({"source": "nothing"}, "source_missing", "/nothing' does not exist"),
     ({"requirements_file": "bad.txt"}, "requirements_missing", "/bad.txt includes, does not exist"),
+    ({"requirements_file": "requirments.txt"}, "file_missing", "/requirments.txt does not exist (or is left out), and requirements_file names it"),
     ({"extra_files": ["gone.yml"]}, "file_missing", "/gone.yml does not exist"),
     ({"extra_files": ["bad.yml"]}, "requirements_outside", "The line '-r /etc/shadow' of"),
     ({"ignore": ["main.py"]}, "no_worker", "left out by a pattern"),
